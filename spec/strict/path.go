@@ -1,0 +1,59 @@
+package strict
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Path is a place in a document, such as spec.hosts[2].labels["example.com/disk"]. The zero Path
+// is the document itself. Paths are values: each method returns a longer one.
+type Path struct {
+	parent *Path
+	elem   string
+}
+
+// At returns the path of nested keys below the document.
+func At(keys ...string) Path { return Path{}.Key(keys...) }
+
+// Key returns the path of a key below p, or of keys nested in each other.
+func (p Path) Key(keys ...string) Path {
+	for _, k := range keys {
+		parent, elem := p, "."+k
+		if !plainKey().MatchString(k) {
+			elem = "[" + strconv.QuoteToASCII(k) + "]"
+		}
+		p = Path{parent: &parent, elem: elem}
+	}
+	return p
+}
+
+// Index returns the path of the i-th item of the list at p, counted from 0.
+func (p Path) Index(i int) Path { return Path{parent: &p, elem: "[" + strconv.Itoa(i) + "]"} }
+
+// String renders the path as it is shown to the user; the document itself is "".
+func (p Path) String() string {
+	var elems []string
+	for at := p; at.parent != nil; at = *at.parent {
+		elems = append(elems, at.elem)
+	}
+	var b strings.Builder
+	for i := len(elems) - 1; i >= 0; i-- {
+		b.WriteString(elems[i])
+	}
+	return strings.TrimPrefix(b.String(), ".")
+}
+
+// up returns the path one level higher; ok is false for the document itself.
+func (p Path) up() (parent Path, ok bool) {
+	if p.parent == nil {
+		return Path{}, false
+	}
+	return *p.parent, true
+}
+
+// plainKey matches the keys that need no quotes in a path.
+var plainKey = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+})
