@@ -1,0 +1,149 @@
+package spec
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// The bounds of Kubernetes on CIDRs. The API server takes no service CIDR with more than 20 bits
+// of addresses; kubeadm none that lacks a tenth address, for that is the DNS service's. The
+// controller manager cannot cut /24 pieces for the nodes from a pod CIDR larger than /8.
+const (
+	largestServiceCIDR  = 12
+	smallestServiceCIDR = 28
+	largestPodCIDR      = 8
+)
+
+// defaultAPIPort is the port of an endpoint that names none.
+const defaultAPIPort = 6443
+
+func (v *validator) network() {
+	n := v.spec.Network
+	if prefix, ok := v.cidr("podCIDR", n.PodCIDR); ok && prefix.Bits() < largestPodCIDR {
+		v.Refuse(at("network", "podCIDR"), "%s is larger than /%d, which the controller manager cannot divide among nodes; use a /16, for 256 nodes",
+			prefix, largestPodCIDR)
+	}
+	if prefix, ok := v.cidr("serviceCIDR", n.ServiceCIDR); ok {
+		switch {
+		case prefix.Bits() < largestServiceCIDR:
+			v.Suggest(at("network", "serviceCIDR"), netip.PrefixFrom(prefix.Addr(), largestServiceCIDR).Masked().String(),
+				"%s is larger than the /%d that the API server can serve", prefix, largestServiceCIDR)
+		case prefix.Bits() > smallestServiceCIDR:
+			v.Suggest(at("network", "serviceCIDR"), netip.PrefixFrom(prefix.Addr(), smallestServiceCIDR).Masked().String(),
+				"%s has no tenth address, which the DNS service needs; the smallest is a /%d", prefix, smallestServiceCIDR)
+		}
+	}
+	if domain := n.DNSDomain; len(validation.IsDNS1123Subdomain(domain)) > 0 {
+		suggestion := strings.ToLower(strings.Trim(domain, "."))
+		if len(validation.IsDNS1123Subdomain(suggestion)) > 0 {
+			suggestion = ""
+		}
+		v.Suggest(at("network", "dnsDomain"), suggestion, "%q is no DNS domain in lower case", domain)
+	}
+	if mtu := n.CNI.MTU; mtu != 0 && mtu < smallestMTU {
+		v.Refuse(at("network", "cni", "mtu"), "%d is smaller than the %d bytes that every network of IPv4 carries; write 0 to have it worked out", mtu, smallestMTU)
+	}
+}
+
+// smallestMTU is the datagram that every IPv4 host must accept (RFC 791).
+const smallestMTU = 576
+
+// cidr checks that a text is the CIDR of an IPv4 network; ok is false if it is none at all.
+func (v *validator) cidr(key, text string) (prefix netip.Prefix, ok bool) {
+	where := at("network", key)
+	if v.Doc.Broken(where) {
+		return netip.Prefix{}, false
+	}
+	if first, _, several := strings.Cut(text, ","); several {
+		v.Suggest(where, strings.TrimSpace(first), "more than one CIDR is given; dual-stack is not supported yet")
+		return netip.Prefix{}, false
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		suggestion := ""
+		if ip, err := netip.ParseAddr(text); err == nil && ip.Is4() {
+			suggestion = netip.PrefixFrom(ip, 16).Masked().String()
+		}
+		v.Suggest(where, suggestion, "%q is no CIDR, which is an address, a slash and a number of bits", text)
+		return netip.Prefix{}, false
+	}
+	if !prefix.Addr().Is4() {
+		v.Refuse(where, "%s is of IPv6; only IPv4 is supported yet", text)
+		return netip.Prefix{}, false
+	}
+	if prefix != prefix.Masked() {
+		v.Suggest(where, prefix.Masked().String(), "host bits are set in %s", text)
+	}
+	return prefix.Masked(), true
+}
+
+func (v *validator) endpoint() {
+	control := v.spec.ControlPlane
+	if control.Endpoint != "" {
+		if _, _, problem := SplitEndpoint(control.Endpoint); problem != nil {
+			v.Suggest(at("controlPlane", "endpoint"), problem.Suggestion, "%s", problem.Message)
+		}
+	}
+	for i, name := range control.CertSANs {
+		where := at("controlPlane", "certSANs").Index(i)
+		_, err := netip.ParseAddr(name)
+		dns := len(validation.IsDNS1123Subdomain(name)) == 0 || len(validation.IsWildcardDNS1123Subdomain(name)) == 0
+		if err != nil && (!dns || strings.Trim(name, "0123456789.") == "") {
+			v.Refuse(where, "%q is neither an IP address nor a DNS name in lower case", name)
+		}
+	}
+}
+
+// EndpointProblem says why a text is no endpoint.
+type EndpointProblem struct {
+	Message string
+	// Suggestion is the endpoint that was likely meant, or "".
+	Suggestion string
+}
+
+// SplitEndpoint reads host or host:port, where an IPv6 address with a port is in brackets. The
+// port is 6443 if none is given. The problem is nil for a good endpoint.
+func SplitEndpoint(text string) (host string, port int, problem *EndpointProblem) {
+	if _, rest, ok := strings.Cut(text, "://"); ok {
+		host, _, _ := strings.Cut(rest, "/")
+		return "", 0, &EndpointProblem{Message: "the endpoint is host or host:port, not a URL", Suggestion: host}
+	}
+	host, port = text, defaultAPIPort
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return ip.String(), port, nil
+	}
+	if h, p, ok := cutLast(text, ":"); ok && !strings.HasSuffix(text, "]") {
+		n, err := strconv.Atoi(p)
+		if err != nil || n < 1 || n > 65535 {
+			problem := &EndpointProblem{Message: strconv.Quote(p) + " is no port from 1 to 65535"}
+			if isHost(h) {
+				problem.Suggestion = h + ":6443"
+			}
+			return "", 0, problem
+		}
+		host, port = h, n
+	}
+	if bare, ok := strings.CutPrefix(host, "["); ok {
+		bare, closed := strings.CutSuffix(bare, "]")
+		if ip, err := netip.ParseAddr(bare); err == nil && ip.Is6() && closed {
+			return ip.String(), port, nil
+		}
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		return host, port, nil
+	}
+	if len(validation.IsDNS1123Subdomain(strings.ToLower(host))) > 0 || strings.Trim(host, "0123456789.") == "" {
+		return "", 0, &EndpointProblem{Message: strconv.Quote(host) + " is neither an IP address nor a DNS name"}
+	}
+	return strings.ToLower(host), port, nil
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

@@ -1,0 +1,124 @@
+package spec
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	kubeproxy "k8s.io/kube-proxy/config/v1alpha1"
+	kubelet "k8s.io/kubelet/config/v1beta1"
+
+	"kubewright/inventory"
+	"kubewright/spec/strict"
+)
+
+const smallest = `apiVersion: kubewright.io/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  kubernetesVersion: 1.37.2
+`
+
+func TestParseFillsDefaults(t *testing.T) {
+	f, faults := Parse("cluster.yaml", []byte(smallest))
+	if faults != nil {
+		t.Fatal(faults)
+	}
+	want := Spec{
+		KubernetesVersion: "1.37.2",
+		Network: Network{
+			PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16", DNSDomain: "cluster.local", ProxyMode: "auto",
+			CNI: CNI{Name: "calico"},
+		},
+		PKI:       PKI{KeyAlgorithm: "ECDSA-P256"},
+		Artifacts: Artifacts{Source: "upstream", Delivery: "auto"},
+		SSH:       f.Spec.SSH, // its defaults wait until the layers are merged
+	}
+	if diff := cmp.Diff(want, f.Spec); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What the file says stays, whether it is the default or not.
+func TestParseKeepsWhatIsGiven(t *testing.T) {
+	f, faults := Parse("cluster.yaml", []byte(smallest+"  network: {proxyMode: iptables, cni: {name: none}}\n  ssh: {agent: false}\n"))
+	if faults != nil {
+		t.Fatal(faults)
+	}
+	n, agent := f.Spec.Network, f.SSHDefaults().Spec.Agent
+	if n.ProxyMode != "iptables" || n.CNI.Name != "none" || n.PodCIDR != "10.244.0.0/16" || agent == nil || *agent {
+		t.Errorf("network %+v, agent %v", n, agent)
+	}
+}
+
+func TestFaultsOfDecodingAndOfChecksComeTogether(t *testing.T) {
+	_, faults := Parse("cluster.yaml", []byte(smallest+"  network: {podCIDR: 10.0.0.1/16, cni: {mtu: big}}\n  artifacts: {source: mirror}\n"))
+	want := strings.Join([]string{
+		"cluster.yaml:6:22: spec.network.podCIDR: host bits are set in 10.0.0.1/16; did you mean 10.0.0.0/16?",
+		`cluster.yaml:6:46: spec.network.cni.mtu: expected a whole number, found the text "big"`,
+		"cluster.yaml:7:3: spec.artifacts.mirror.url: must be given with source: mirror: the URL below which upstream's files are found",
+	}, "\n")
+	if got := faults.Err().Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestSplitEndpoint(t *testing.T) {
+	tests := []struct {
+		text, host string
+		port       int
+	}{
+		{"10.0.0.1", "10.0.0.1", 6443},
+		{"10.0.0.1:443", "10.0.0.1", 443},
+		{"API.example.com", "api.example.com", 6443},
+		{"api.example.com:8443", "api.example.com", 8443},
+		{"fd00::1", "fd00::1", 6443},
+		{"[fd00::1]", "fd00::1", 6443},
+		{"[FD00::1]:8443", "fd00::1", 8443},
+	}
+	for _, tt := range tests {
+		host, port, problem := SplitEndpoint(tt.text)
+		if problem != nil || host != tt.host || port != tt.port {
+			t.Errorf("%q: %q, %d, %v", tt.text, host, port, problem)
+		}
+	}
+	for text, suggestion := range map[string]string{
+		"": "", "https://api:6443/": "api:6443", "api:": "api:6443", "api:0": "api:6443", "api:65536": "api:6443", "api:x": "api:6443",
+		"a b": "", "10.0.0.256": "", "[10.0.0.1]:6443": "", "[fd00::": "", "-api": "", "api_1": "", "user@api": "",
+	} {
+		host, port, problem := SplitEndpoint(text)
+		if problem == nil {
+			t.Errorf("%q is accepted as %q, %d", text, host, port)
+			continue
+		}
+		if problem.Message == "" || problem.Suggestion != suggestion {
+			t.Errorf("%q: %+v, want the suggestion %q", text, problem, suggestion)
+		}
+	}
+}
+
+// A field that Kubernetes does not have, or no longer, is not one to guard.
+func TestOwnedFieldsExist(t *testing.T) {
+	for typ, owned := range map[reflect.Type]map[string]string{
+		reflect.TypeFor[kubelet.KubeletConfiguration]():     ownedKubeletFields(),
+		reflect.TypeFor[kubeproxy.KubeProxyConfiguration](): ownedKubeProxyFields(),
+	} {
+		known := map[string]bool{}
+		for _, f := range strict.Fields(typ) {
+			known[f.Name] = true
+		}
+		for field, why := range owned {
+			if !known[field] || why == "" {
+				t.Errorf("%s.%s: exists %v, reason %q", typ, field, known[field], why)
+			}
+		}
+	}
+}
+
+func TestDefaultsOfSSHFitTheirFields(t *testing.T) {
+	var s inventory.SSHSpec
+	if err := strict.Default(&s); err != nil || *s.User != "root" || *s.Port != 22 || *s.TrustOnFirstUse {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

@@ -1,0 +1,172 @@
+package spec
+
+import (
+	"kubewright/inventory"
+	"kubewright/spec/strict"
+)
+
+// APIVersion and Kind stand at the top of every cluster file.
+const (
+	APIVersion = "kubewright.io/v1alpha1"
+	Kind       = "Cluster"
+)
+
+// File is a cluster as the user writes it: what it is called, and what it is to be.
+type File struct {
+	// APIVersion is the version of this format.
+	APIVersion string `yaml:"apiVersion" rule:"required,enum=kubewright.io/v1alpha1"`
+	// Kind says that this file describes a cluster.
+	Kind string `yaml:"kind" rule:"required,enum=Cluster"`
+	// Metadata names the cluster.
+	Metadata Metadata `yaml:"metadata" rule:"required"`
+	// Spec is what the cluster is to be.
+	Spec Spec `yaml:"spec" rule:"required"`
+
+	doc *strict.Document
+}
+
+// Metadata names the cluster.
+type Metadata struct {
+	// Name is the name of the cluster: lower-case letters, digits and -, at most 63 characters.
+	// It ends up in kubeconfig files and in the kubeadm-config ConfigMap.
+	Name string `yaml:"name" rule:"required"`
+}
+
+// Spec is what the cluster is to be.
+type Spec struct {
+	// KubernetesVersion is the version of Kubernetes, such as 1.37.2. What goes with it (etcd,
+	// containerd, CoreDNS, Calico, ...) follows from the catalogue of kubewright.
+	KubernetesVersion string `yaml:"kubernetesVersion" rule:"required"`
+	// Network is the network inside the cluster.
+	Network Network `yaml:"network"`
+	// ControlPlane configures the API server, the controller manager, the scheduler and etcd.
+	ControlPlane ControlPlane `yaml:"controlPlane"`
+	// PKI configures the cluster's certificates.
+	PKI PKI `yaml:"pki"`
+	// Kubelet configures the kubelet of every node.
+	Kubelet Kubelet `yaml:"kubelet"`
+	// KubeProxy configures kube-proxy on every node.
+	KubeProxy KubeProxy `yaml:"kubeProxy"`
+	// Artifacts says where binaries and images come from.
+	Artifacts Artifacts `yaml:"artifacts"`
+	// Preflight configures the checks that run before anything is changed.
+	Preflight Preflight `yaml:"preflight"`
+	// SSH is how to log in to the hosts, unless the inventory, a group or a host says otherwise.
+	SSH inventory.SSHSpec `yaml:"ssh"`
+	// Inventory is the path of an inventory file, relative to this file. Give either this or
+	// hosts.
+	Inventory string `yaml:"inventory"`
+	// Groups are settings that several of the hosts below share.
+	Groups map[string]inventory.GroupSpec `yaml:"groups"`
+	// Hosts are the machines of the cluster, when there is no inventory file. Their order has
+	// no meaning.
+	Hosts []inventory.HostSpec `yaml:"hosts"`
+}
+
+// Network is the network inside the cluster.
+type Network struct {
+	// PodCIDR is what pods get their addresses from. Every node takes a /24 of it.
+	PodCIDR string `yaml:"podCIDR" rule:"default=10.244.0.0/16"`
+	// ServiceCIDR is what services get their addresses from: its first address is the API
+	// server's, its tenth that of the cluster's DNS.
+	ServiceCIDR string `yaml:"serviceCIDR" rule:"default=10.96.0.0/16"`
+	// DNSDomain is the domain of the names of services.
+	DNSDomain string `yaml:"dnsDomain" rule:"default=cluster.local"`
+	// ProxyMode is how kube-proxy programs the kernel. auto takes nftables where the kernel of
+	// every host (5.13 or newer) and the CNI plugin can work with it, else iptables. ipvs is
+	// deprecated by Kubernetes since 1.35.
+	ProxyMode string `yaml:"proxyMode" rule:"enum=auto|nftables|iptables|ipvs,default=auto"`
+	// CNI is the network plugin.
+	CNI CNI `yaml:"cni"`
+}
+
+// CNI is the network plugin.
+type CNI struct {
+	// Name is the plugin. With none you install one yourself, and nodes are not Ready before.
+	Name string `yaml:"name" rule:"enum=calico|none,default=calico"`
+	// MTU is the largest packet of the pod network in bytes; 0 works it out from the hosts'
+	// interfaces.
+	MTU int `yaml:"mtu" rule:"min=0,max=65535,default=0"`
+}
+
+// ControlPlane configures what runs on the control-plane hosts.
+type ControlPlane struct {
+	// Endpoint is where clients and nodes reach the API server: host or host:port, the port
+	// being 6443 if not given. With one control plane it is that host's node IP; with more
+	// than one you must give the address of a load balancer or a virtual IP.
+	Endpoint string `yaml:"endpoint"`
+	// CertSANs are further DNS names and IP addresses in the API server's certificate.
+	CertSANs []string `yaml:"certSANs"`
+	// APIServer configures kube-apiserver.
+	APIServer Component `yaml:"apiServer"`
+	// ControllerManager configures kube-controller-manager.
+	ControllerManager Component `yaml:"controllerManager"`
+	// Scheduler configures kube-scheduler.
+	Scheduler Component `yaml:"scheduler"`
+	// Etcd configures etcd.
+	Etcd Component `yaml:"etcd"`
+}
+
+// Component configures one component of the control plane.
+type Component struct {
+	// ExtraArgs are further flags, by name without the leading dashes. They win over those that
+	// kubewright sets itself; flags that follow from the rest of the cluster are refused.
+	ExtraArgs map[string]string `yaml:"extraArgs"`
+}
+
+// PKI configures the cluster's certificates.
+type PKI struct {
+	// KeyAlgorithm is the kind of the private keys of a new cluster.
+	KeyAlgorithm string `yaml:"keyAlgorithm" rule:"enum=ECDSA-P256|RSA-2048|RSA-3072|RSA-4096,default=ECDSA-P256"`
+}
+
+// Kubelet configures the kubelet of every node.
+type Kubelet struct {
+	// Config is merged into the KubeletConfiguration (kubelet.config.k8s.io/v1beta1); null
+	// removes a field. Fields that follow from the rest of the cluster are refused.
+	Config map[string]any `yaml:"config"`
+	// ExtraArgs are further flags of the kubelet, by name without the leading dashes.
+	ExtraArgs map[string]string `yaml:"extraArgs"`
+}
+
+// KubeProxy configures kube-proxy on every node.
+type KubeProxy struct {
+	// Config is merged into the KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1); null
+	// removes a field. Fields that follow from the rest of the cluster are refused.
+	Config map[string]any `yaml:"config"`
+}
+
+// Artifacts says where binaries and images come from. Whatever the source, every file is
+// checked against its digest.
+type Artifacts struct {
+	// Source is where files come from: upstream is where each project publishes them, mirror a
+	// web server with the same paths under the upstream host's name, directory the same layout
+	// on this machine.
+	Source string `yaml:"source" rule:"enum=upstream|mirror|directory,default=upstream"`
+	// Mirror is the web server of source: mirror.
+	Mirror Mirror `yaml:"mirror"`
+	// Directory is the folder of source: directory, relative to this file.
+	Directory string `yaml:"directory"`
+	// Digests is the path of a lock file, relative to this file, whose digests replace those of
+	// the catalogue; for sites that build the files themselves.
+	Digests string `yaml:"digests"`
+	// Delivery is how a file gets to a host: fetch has the host download it, push sends it over
+	// SSH, auto fetches where the host can reach the source and pushes where it cannot.
+	Delivery string `yaml:"delivery" rule:"enum=auto|fetch|push,default=auto"`
+	// RegistryMirrors name a registry of container images, such as registry.k8s.io, and the URLs
+	// to pull from instead, in order of preference.
+	RegistryMirrors map[string][]string `yaml:"registryMirrors"`
+}
+
+// Mirror is a web server that has upstream's files.
+type Mirror struct {
+	// URL is the base under which the files are found: the upstream URL of a file, without
+	// https://, is appended to it.
+	URL string `yaml:"url"`
+}
+
+// Preflight configures the checks that run before anything is changed.
+type Preflight struct {
+	// Ignore names checks whose refusal becomes a warning.
+	Ignore []string `yaml:"ignore"`
+}
