@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"kubewright/inventory"
+)
+
+// Cluster is the whole cluster as it is to be. It is made by Load and not changed afterwards.
+type Cluster struct {
+	// Name is metadata.name.
+	Name string
+	// Version is the version of Kubernetes without a leading v, such as 1.37.2.
+	Version string
+	// Release is what goes with that version.
+	Release Release
+	// Network is the network inside the cluster.
+	Network Network
+	// Endpoint is where clients and nodes reach the API server.
+	Endpoint Endpoint
+	// CertSANs are the names and addresses the user adds to the API server's certificate.
+	CertSANs []string
+	// KeyAlgorithm is ECDSA-P256, RSA-2048, RSA-3072 or RSA-4096.
+	KeyAlgorithm string
+	// APIServer, ControllerManager, Scheduler and Etcd carry the user's settings of each.
+	APIServer, ControllerManager, Scheduler, Etcd Component
+	// KubeletConfig and KubeProxyConfig are merged into the configuration of each; the numbers
+	// in them are int64 or float64.
+	KubeletConfig, KubeProxyConfig map[string]any
+	// KubeletExtraArgs are further flags of the kubelet, by name without dashes.
+	KubeletExtraArgs map[string]string
+	// Artifacts says where files and images come from.
+	Artifacts Artifacts
+	// IgnoreChecks names the preflight checks whose refusal is a warning only.
+	IgnoreChecks []string
+	// Hosts is sorted by name; every host has its NodeIP and at least one role.
+	Hosts []inventory.Host
+}
+
+// Network is the network inside the cluster.
+type Network struct {
+	// PodCIDR and ServiceCIDR are what pods and services get their addresses from.
+	PodCIDR, ServiceCIDR netip.Prefix
+	// DNSDomain is the domain of the names of services, such as cluster.local.
+	DNSDomain string
+	// APIServiceIP is the first address of ServiceCIDR, DNSServiceIP the tenth.
+	APIServiceIP, DNSServiceIP netip.Addr
+	// ProxyMode is auto, nftables, iptables or ipvs; Cluster.ProxyMode decides auto.
+	ProxyMode string
+	// CNI is calico or none.
+	CNI string
+	// MTU is that of the pod network in bytes; 0 means that it follows from the hosts.
+	MTU int
+}
+
+// Component carries the user's settings of one component of the control plane.
+type Component struct {
+	// ExtraArgs are flags by name without dashes.
+	ExtraArgs map[string]string
+}
+
+// Artifacts says where files and images come from.
+type Artifacts struct {
+	// Source is upstream, mirror or directory.
+	Source string
+	// MirrorURL, without a trailing slash, is set when Source is mirror; Directory when it is
+	// directory. DigestsFile is empty or the path of a lock file. A leading ~/ is left as it is.
+	MirrorURL, Directory, DigestsFile string
+	// Delivery is auto, fetch or push.
+	Delivery string
+	// RegistryMirrors lists by registry the URLs to pull from instead.
+	RegistryMirrors map[string][]string
+}
+
+// Endpoint is where clients and nodes reach the API server.
+type Endpoint struct {
+	// Host is an IP address without brackets, or a DNS name.
+	Host string
+	Port int
+}
+
+// String returns host:port, with an IPv6 address in brackets.
+func (e Endpoint) String() string {
+	host := e.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(e.Port)
+}
+
+// URL returns https://host:port.
+func (e Endpoint) URL() string { return "https://" + e.String() }
+
+// ControlPlanes returns the hosts with the role control-plane, by name.
+func (c *Cluster) ControlPlanes() []inventory.Host { return c.Select(inventory.ControlPlanes) }
+
+// Workers returns the hosts with the role worker, by name.
+func (c *Cluster) Workers() []inventory.Host { return c.Select(inventory.Workers) }
+
+// EtcdMembers returns the hosts that run a member of etcd, by name.
+func (c *Cluster) EtcdMembers() []inventory.Host { return c.Select(inventory.EtcdMembers) }
+
+// Select returns the hosts the selector picks, by name.
+func (c *Cluster) Select(pick inventory.Selector) []inventory.Host {
+	var picked []inventory.Host
+	for _, h := range c.Hosts {
+		if pick(h) {
+			picked = append(picked, h.Clone())
+		}
+	}
+	return picked
+}
+
+// InitialCluster is etcd's --initial-cluster for a new cluster: name=peer URL for every member,
+// by name.
+func (c *Cluster) InitialCluster() string {
+	var members []string
+	for _, h := range c.EtcdMembers() {
+		peer := netip.AddrPortFrom(h.NodeIP, etcdPeerPort)
+		members = append(members, h.Name+"=https://"+peer.String())
+	}
+	return strings.Join(members, ",")
+}

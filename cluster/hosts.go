@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"slices"
+
+	"kubewright/inventory"
+	"kubewright/spec/strict"
+)
+
+// hosts resolves the hosts, wherever they stand, and checks that they make a cluster.
+func (r *resolver) hosts() {
+	if !r.hostsOf() || !r.rolesKnown() {
+		return
+	}
+	refuse := func(format string, args ...any) {
+		check := strict.Checker{Doc: r.hostFile}
+		check.SuggestKey(r.hostsAt, "", format, args...)
+		r.check.Faults = append(r.check.Faults, check.Faults...)
+	}
+	if len(r.placed) == 0 {
+		refuse("there are no hosts: list them under hosts, or name a file of them under inventory")
+		return
+	}
+	planes := r.having(inventory.RoleControlPlane)
+	if len(planes) == 0 {
+		refuse("no host has the role control-plane; give it to one, or to three or more for high availability")
+		return
+	}
+	r.etcd(refuse)
+}
+
+// etcd decides which hosts are members of etcd: the control planes. The API servers talk to the
+// member on their own host, so for now a member without one, and the reverse, are refused.
+func (r *resolver) etcd(refuse func(format string, args ...any)) {
+	if len(r.having(inventory.RoleEtcd)) == 0 {
+		for i, p := range r.placed {
+			if p.Has(inventory.RoleControlPlane) {
+				r.placed[i].Roles = slices.Sorted(slices.Values(append(slices.Clone(p.Roles), inventory.RoleEtcd)))
+			}
+		}
+	}
+	known := len(r.check.Faults)
+	apart := func(p inventory.Placed, has, lacks inventory.Role) bool { return p.Has(has) && !p.Has(lacks) }
+	for _, p := range r.placed {
+		check := strict.Checker{Doc: r.hostFile}
+		switch {
+		case apart(p, inventory.RoleEtcd, inventory.RoleControlPlane):
+			check.Refuse(p.At.Key("roles"), "%s has the role etcd, but not control-plane; "+
+				"etcd on hosts of its own is not supported yet: give it both roles, or neither", p.Name)
+		case apart(p, inventory.RoleControlPlane, inventory.RoleEtcd):
+			check.Refuse(p.At.Key("roles"), "%s has the role control-plane, but not etcd, which other hosts have; "+
+				"etcd on hosts of its own is not supported yet: give it both roles, or leave the role etcd out everywhere", p.Name)
+		}
+		r.check.Faults = append(r.check.Faults, check.Faults...)
+	}
+	if members := r.having(inventory.RoleEtcd); len(members)%2 == 0 && len(r.check.Faults) == known {
+		refuse("etcd would have %d members (%s), an even number, which survives the loss of no more of them than %d would; "+
+			"have an odd number of control planes", len(members), names(members), len(members)-1)
+	}
+}
+
+// hostsOf resolves the hosts of the inventory or of the cluster file; false says that there is
+// nothing to conclude from them.
+func (r *resolver) hostsOf() bool {
+	source := r.Spec.Source()
+	switch {
+	case r.HostsUnread:
+		return false
+	case r.Inventory != nil:
+		if at := at("hosts"); r.written.Inventory == "" && r.check.Doc.Has(at) {
+			r.check.SuggestKey(at, "", "hosts stand here as well as in the inventory given on the command line: keep one of the two")
+		}
+		source = r.Inventory.Source()
+		source.Defaults = append([]inventory.SSHDefaults{r.Spec.SSHDefaults()}, source.Defaults...)
+	}
+	r.hostFile, r.hostsAt = source.Doc, source.At.Key("hosts")
+	if r.hostFile.Broken(strict.At()) {
+		return false
+	}
+	source.Exists = r.Exists
+	placed, faults := inventory.Resolve(source)
+	r.placed = placed
+	r.check.Faults = append(r.check.Faults, faults...)
+	return true
+}
+
+// rolesKnown reports whether every host, with its roles, could be understood.
+func (r *resolver) rolesKnown() bool {
+	if r.hostFile == nil || r.hostFile.Broken(r.hostsAt) {
+		return false
+	}
+	return !slices.ContainsFunc(r.placed, func(p inventory.Placed) bool { return !p.RolesKnown })
+}

@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"kubewright/internal/catalog"
+	"kubewright/inventory"
+	"kubewright/spec"
+	"kubewright/spec/strict"
+)
+
+// input is what a cluster is resolved from.
+type input struct {
+	Spec *spec.File
+	// Inventory is nil where the hosts stand in the cluster file.
+	Inventory *inventory.File
+	// HostsUnread says that the hosts stand in a file that could not be read, so that nothing is
+	// to be said of them.
+	HostsUnread bool
+	Releases    Releases
+	Exists      func(path string) error // see Files
+}
+
+// resolve computes the cluster, and finds the faults that neither file shows alone. The cluster
+// is of use only if there are none, here or in what was read.
+func resolve(in input) (*Cluster, []Warning, spec.Faults) {
+	r := &resolver{
+		input: in, written: in.Spec.Spec,
+		check: strict.Checker{Doc: in.Spec.Doc()}, warn: strict.Checker{Doc: in.Spec.Doc()},
+	}
+	if in.Spec.Doc().Broken(strict.At()) { // not a YAML document: say no more about it
+		r.hostsOf()
+		return nil, nil, r.check.Faults
+	}
+	r.release()
+	r.hosts()
+	r.network()
+	r.endpoint()
+	r.files()
+	c := r.cluster()
+	r.warnings(c)
+	return c, r.warn.Faults.Sorted(), r.check.Faults
+}
+
+// resolver is the state of one resolve.
+type resolver struct {
+	input
+	written  spec.Spec
+	check    strict.Checker // of the cluster file
+	warn     strict.Checker
+	hostFile *strict.Document // where the hosts stand
+	hostsAt  strict.Path
+	placed   []inventory.Placed
+	rel      catalog.Release
+	net      Network
+	end      Endpoint
+}
+
+func at(keys ...string) strict.Path { return strict.At("spec").Key(keys...) }
+
+// release looks the version up in the catalogue.
+func (r *resolver) release() {
+	where := at("kubernetesVersion")
+	if r.check.Doc.Broken(where) {
+		return
+	}
+	release, err := r.Releases.Release(r.written.KubernetesVersion)
+	var unsupported *catalog.UnsupportedError
+	switch {
+	case errors.As(err, &unsupported):
+		r.check.Suggest(where, unsupported.Nearest, "Kubernetes %s %s; supported are %s",
+			unsupported.Version, unsupported.Reason, strings.Join(unsupported.Supported, ", "))
+	case err != nil:
+		r.check.Refuse(where, "%v", err)
+	}
+	r.rel = release
+}
+
+// files asks whether the files and folders are there that the cluster file names, beside the
+// inventory and those of SSH.
+func (r *resolver) files() {
+	if r.Exists == nil {
+		return
+	}
+	for key, path := range map[string]string{"directory": r.written.Artifacts.Directory, "digests": r.written.Artifacts.Digests} {
+		if path == "" {
+			continue
+		}
+		if err := r.Exists(r.join(path)); err != nil {
+			r.check.Refuse(at("artifacts", key), "%s cannot be used: %v", path, err)
+		}
+	}
+}
+
+func (r *resolver) join(path string) string { return inventory.Join(r.check.Doc.File(), path) }
+
+// cluster puts together what the other steps found out.
+func (r *resolver) cluster() *Cluster {
+	control, artifacts := r.written.ControlPlane, r.written.Artifacts
+	component := func(c spec.Component) Component { return Component{ExtraArgs: maps.Clone(c.ExtraArgs)} }
+	c := &Cluster{
+		Name: r.Spec.Metadata.Name, Version: r.rel.Kubernetes, Release: r.rel,
+		Network: r.net, Endpoint: r.end,
+		CertSANs: slices.Clone(control.CertSANs), KeyAlgorithm: r.written.PKI.KeyAlgorithm,
+		APIServer: component(control.APIServer), ControllerManager: component(control.ControllerManager),
+		Scheduler: component(control.Scheduler), Etcd: component(control.Etcd),
+		KubeletConfig: r.written.Kubelet.Config, KubeProxyConfig: r.written.KubeProxy.Config,
+		KubeletExtraArgs: maps.Clone(r.written.Kubelet.ExtraArgs),
+		Artifacts: Artifacts{
+			Source: artifacts.Source, MirrorURL: strings.TrimRight(artifacts.Mirror.URL, "/"),
+			Directory: r.join(artifacts.Directory), DigestsFile: r.join(artifacts.Digests),
+			Delivery: artifacts.Delivery, RegistryMirrors: maps.Clone(artifacts.RegistryMirrors),
+		},
+		IgnoreChecks: slices.Clone(r.written.Preflight.Ignore),
+	}
+	for _, p := range r.placed {
+		c.Hosts = append(c.Hosts, p.Host)
+	}
+	return c
+}
+
+// endpoint is where clients reach the API server: as given, or the only control plane.
+func (r *resolver) endpoint() {
+	where := at("controlPlane", "endpoint")
+	planes := r.having(inventory.RoleControlPlane)
+	if given := r.written.ControlPlane.Endpoint; given != "" {
+		host, port, problem := spec.SplitEndpoint(given)
+		if problem == nil {
+			r.end = Endpoint{Host: host, Port: port}
+			r.endpointInside(where)
+		}
+		return
+	}
+	switch {
+	case len(planes) == 1:
+		r.end = Endpoint{Host: planes[0].NodeIP.String(), Port: apiServerPort}
+	case len(planes) > 1:
+		r.check.Refuse(where, "must be given, because there are %d control planes (%s): "+
+			"the address of a load balancer, or a virtual IP, that leads to all of them", len(planes), names(planes))
+	}
+}
+
+// endpointInside refuses an endpoint that packets to it would never leave the cluster for.
+func (r *resolver) endpointInside(where strict.Path) {
+	ip, err := netip.ParseAddr(r.end.Host)
+	if err != nil {
+		return
+	}
+	for key, prefix := range r.cidrs() {
+		if prefix.Contains(ip) {
+			r.check.Refuse(where, "the address %s lies within spec.network.%s, %s", ip, key, prefix)
+		}
+	}
+}
+
+// warnings are about what works, but likely not as wished.
+func (r *resolver) warnings(c *Cluster) {
+	mode := at("network", "proxyMode")
+	switch {
+	case c.Network.ProxyMode == proxyIPVS:
+		r.warn.Suggest(mode, proxyAuto, "kube-proxy's ipvs mode is deprecated since Kubernetes 1.35")
+	case c.Network.ProxyMode == proxyNftables && c.Network.CNI == cniCalico && r.rel.Calico != "" && !r.rel.CalicoNftables:
+		r.warn.Suggest(mode, proxyAuto, "Calico %s does not work beside kube-proxy's nftables mode", r.rel.Calico)
+	}
+	if r.rel.Kubernetes != "" && !r.rel.Listed {
+		r.warn.Refuse(at("kubernetesVersion"), "Kubernetes %s is newer than this kubewright: "+
+			"the digests of its files are learned from upstream, and it was not tested", r.rel.Kubernetes)
+	}
+	planes := r.having(inventory.RoleControlPlane)
+	if len(c.Hosts) > 0 && len(c.Workers()) == 0 && r.rolesKnown() {
+		r.warn.Faults = append(r.warn.Faults, r.hostFile.KeyFault(r.hostsAt,
+			"no host has the role worker, so pods of users have nowhere to run; "+
+				"a control plane can be both: roles: [control-plane, worker]", ""))
+	}
+	for _, p := range planes {
+		if len(planes) > 1 && p.NodeIP.String() == r.end.Host {
+			r.warn.Refuse(at("controlPlane", "endpoint"), "is the address of %s alone: "+
+				"without that host nobody reaches the other control planes", p.Name)
+		}
+	}
+}
+
+// having lists the hosts with a role.
+func (r *resolver) having(role inventory.Role) []inventory.Placed {
+	var hosts []inventory.Placed
+	for _, p := range r.placed {
+		if p.Has(role) {
+			hosts = append(hosts, p)
+		}
+	}
+	return hosts
+}
+
+// names lists the names of hosts for a message, the first few of them.
+func names(hosts []inventory.Placed) string {
+	const most = 5
+	var list []string
+	for _, h := range slices.SortedFunc(slices.Values(hosts), func(a, b inventory.Placed) int { return cmp.Compare(a.Name, b.Name) }) {
+		if len(list) == most {
+			list = append(list, "...")
+			break
+		}
+		list = append(list, h.Name)
+	}
+	return strings.Join(list, ", ")
+}
