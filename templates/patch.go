@@ -1,0 +1,64 @@
+package templates
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"sigs.k8s.io/yaml"
+)
+
+// patchDocument merges a user's patch over a YAML document and writes the result with sorted
+// keys. Reserved top-level keys may not be patched, for the reason given.
+func patchDocument(document []byte, patch map[string]any, reserved map[string]string) ([]byte, error) {
+	var bad []error
+	for _, key := range slices.Sorted(maps.Keys(patch)) {
+		if why, ok := reserved[key]; ok {
+			bad = append(bad, fmt.Errorf("%s cannot be changed: %s", strconv.Quote(key), why))
+		}
+		if key == "apiVersion" || key == "kind" {
+			bad = append(bad, fmt.Errorf("%s cannot be changed", strconv.Quote(key)))
+		}
+	}
+	if len(bad) > 0 {
+		return nil, errors.Join(bad...)
+	}
+	var base map[string]any
+	if err := yaml.Unmarshal(document, &base); err != nil {
+		return nil, err
+	}
+	// Through JSON, so that both sides have the same types for numbers and maps, and nothing in
+	// the user's map is shared with the result.
+	plain, err := json.Marshal(patch)
+	if err != nil {
+		return nil, fmt.Errorf("patch: %w", err)
+	}
+	var changes map[string]any
+	if err := json.Unmarshal(plain, &changes); err != nil {
+		return nil, fmt.Errorf("patch: %w", err)
+	}
+	return yaml.Marshal(mergePatch(base, changes))
+}
+
+// mergePatch is RFC 7386: objects merge, null removes, and everything else replaces.
+func mergePatch(target, patch map[string]any) map[string]any {
+	merged := maps.Clone(target)
+	if merged == nil {
+		merged = map[string]any{}
+	}
+	for key, value := range patch {
+		switch value := value.(type) {
+		case nil:
+			delete(merged, key)
+		case map[string]any:
+			inner, _ := merged[key].(map[string]any)
+			merged[key] = mergePatch(inner, value)
+		default:
+			merged[key] = value
+		}
+	}
+	return merged
+}

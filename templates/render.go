@@ -1,0 +1,44 @@
+package templates
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"strings"
+	"text/template"
+)
+
+//go:embed files
+var files embed.FS
+
+// render executes files/<name> with data, which is a struct: a field that does not exist is an
+// error, and so is a value that a quoting function refuses.
+func render(name string, data any) ([]byte, error) {
+	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
+		"quote":  quote,
+		"arg":    quoteContainerArg,
+		"unit":   quoteUnitWord,
+		"indent": indent,
+	}).ParseFS(files, "files/"+name)
+	if err != nil {
+		return nil, fmt.Errorf("template %s: %w", name, err)
+	}
+	var out bytes.Buffer
+	if err := t.Execute(&out, data); err != nil {
+		return nil, fmt.Errorf("template %s: %w", name, err)
+	}
+	return out.Bytes(), nil
+}
+
+// indent puts a document inside a YAML block scalar ("key: |") that is indented by n spaces.
+func indent(n int, document []byte) string {
+	pad := strings.Repeat(" ", n)
+	var out strings.Builder
+	for line := range strings.Lines(string(document)) {
+		if strings.TrimRight(line, "\n") != "" {
+			out.WriteString(pad)
+		}
+		out.WriteString(line)
+	}
+	return strings.TrimRight(out.String(), "\n")
+}
