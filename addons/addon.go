@@ -1,0 +1,180 @@
+package addons
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-version"
+	"sigs.k8s.io/yaml"
+
+	"kubewright/internal/catalog"
+)
+
+//go:embed */addon.yaml
+var folders embed.FS
+
+// Addon is one folder.
+type Addon struct {
+	Name  string `json:"name"`  // also the name of the folder
+	Short string `json:"short"` // one line for help and lists
+	// After names addons that are installed before this one, when they are installed at all.
+	After []string `json:"after"`
+	// Artifact is the catalogue's name of the upstream manifest. Exactly one of Artifact and
+	// Builtin is set.
+	Artifact string `json:"artifact"`
+	// Versions is the range of the artifact's versions that the overlay is written for.
+	Versions string `json:"versions"`
+	// Builtin names what kubewright renders itself, see builtin.go.
+	Builtin string `json:"builtin"`
+	// Images are the components of the catalogue whose images the objects use; no others may.
+	Images   []string `json:"images"`
+	Requires Requires `json:"requires"`
+	Overlay  []Edit   `json:"overlay"`
+	Ready    []Ready  `json:"ready"`
+	// Leaves lists what the addon's pods write to the hosts, so that reset can remove it: a
+	// file, or a folder with a slash at the end.
+	Leaves []string `json:"leaves"`
+}
+
+// Requires says which clusters an addon works in.
+type Requires struct {
+	IPv4       bool     `json:"ipv4"`       // the pod network must be IPv4
+	ProxyModes []string `json:"proxyModes"` // kube-proxy's mode must be one of them; empty: any
+}
+
+// Ready names a workload that has to be available for the addon to work.
+type Ready struct {
+	Kind      string `json:"kind"` // DaemonSet or Deployment
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+// Default lists the addons of this program in the order they are installed. An error means the
+// program itself is broken.
+func Default() ([]Addon, error) { return load(folders) }
+
+// Find is the addon of that name out of Default; the error lists those there are.
+func Find(name string) (Addon, error) {
+	all, err := Default()
+	if err != nil {
+		return Addon{}, err
+	}
+	names := make([]string, 0, len(all))
+	for _, a := range all {
+		if a.Name == name {
+			return a, nil
+		}
+		names = append(names, a.Name)
+	}
+	return Addon{}, fmt.Errorf("there is no addon %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// Manifest is the file of the release that Render wants. ok is false for a built-in addon, which
+// wants none.
+func (a Addon) Manifest(r catalog.Release) (f catalog.File, ok bool) {
+	for _, f := range r.Files(catalog.Arches()[0]) {
+		if a.Artifact != "" && f.Name == a.Artifact {
+			return f, true
+		}
+	}
+	return catalog.File{}, false
+}
+
+// ImageNames lists the images the addon runs in a release.
+func (a Addon) ImageNames(r catalog.Release) []string {
+	names := make([]string, 0, len(a.Images))
+	for _, component := range a.Images {
+		names = append(names, r.Image(component))
+	}
+	return names
+}
+
+func load(fsys fs.FS) ([]Addon, error) {
+	files, err := fs.Glob(fsys, "*/addon.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var all []Addon
+	var bad []error
+	for _, file := range files {
+		data, err := fs.ReadFile(fsys, file)
+		if err != nil {
+			return nil, err
+		}
+		var a Addon
+		err = yaml.UnmarshalStrict(data, &a)
+		if err == nil {
+			err = a.validate(path.Dir(file))
+		}
+		if err != nil {
+			bad = append(bad, fmt.Errorf("%s: %w", file, err))
+		}
+		all = append(all, a)
+	}
+	if err := errors.Join(bad...); err != nil {
+		return nil, err
+	}
+	return order(all)
+}
+
+func (a Addon) validate(folder string) error {
+	var bad []error
+	refuse := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
+	if a.Name != folder {
+		refuse("name %q is not that of the folder", a.Name)
+	}
+	if a.Short == "" {
+		refuse("short is missing")
+	}
+	if (a.Artifact == "") == (a.Builtin == "") {
+		refuse("exactly one of artifact and builtin must be set")
+	}
+	if a.Builtin != "" && (a.Versions != "" || len(a.Overlay) > 0) {
+		refuse("a builtin has neither versions nor an overlay")
+	}
+	if a.Artifact != "" {
+		if _, err := version.NewConstraint(a.Versions); err != nil {
+			refuse("versions %q: %w", a.Versions, err)
+		}
+	}
+	if len(a.Ready) == 0 {
+		refuse("ready is empty: nothing would tell whether the addon works")
+	}
+	for _, r := range a.Ready {
+		if (r.Kind != "DaemonSet" && r.Kind != "Deployment") || r.Namespace == "" || r.Name == "" {
+			refuse("ready: %s %s/%s: want a DaemonSet or a Deployment with namespace and name", r.Kind, r.Namespace, r.Name)
+		}
+	}
+	for i, e := range a.Overlay {
+		if err := e.validate(); err != nil {
+			refuse("overlay %d: %w", i+1, err)
+		}
+	}
+	return errors.Join(bad...)
+}
+
+// order sorts so that every addon comes after those it names, and by name where it is free.
+func order(all []Addon) ([]Addon, error) {
+	sorted := make([]Addon, 0, len(all))
+	done := func(name string) bool {
+		return slices.ContainsFunc(sorted, func(a Addon) bool { return a.Name == name }) ||
+			!slices.ContainsFunc(all, func(a Addon) bool { return a.Name == name })
+	}
+	waiting := slices.SortedFunc(slices.Values(all), func(a, b Addon) int { return strings.Compare(a.Name, b.Name) })
+	for len(waiting) > 0 {
+		next := slices.IndexFunc(waiting, func(a Addon) bool {
+			return !slices.ContainsFunc(a.After, func(name string) bool { return !done(name) })
+		})
+		if next < 0 {
+			return nil, fmt.Errorf("addon %s: the order goes in a circle", waiting[0].Name)
+		}
+		sorted = append(sorted, waiting[next])
+		waiting = slices.Delete(waiting, next, next+1)
+	}
+	return sorted, nil
+}

@@ -1,0 +1,122 @@
+package addons
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kubewright/internal/catalog"
+)
+
+func testRelease(t *testing.T) catalog.Release {
+	t.Helper()
+	c, err := catalog.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Release(c.Latest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func names(all []Addon) string {
+	var names []string
+	for _, a := range all {
+		names = append(names, a.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestDefault(t *testing.T) {
+	all, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := names(all), "kube-proxy calico coredns"; got != want {
+		t.Errorf("order %q, want %q", got, want)
+	}
+	r := testRelease(t)
+	for _, a := range all {
+		for i, image := range a.ImageNames(r) {
+			if image == "" {
+				t.Errorf("%s: the catalogue has no image for %s", a.Name, a.Images[i])
+			}
+		}
+		if file, ok := a.Manifest(r); ok != (a.Artifact != "") || (ok && file.URL == "") {
+			t.Errorf("%s: manifest %+v, %v", a.Name, file, ok)
+		}
+	}
+	if a, err := Find("calico"); err != nil || a.Name != "calico" {
+		t.Errorf("Find = %q, %v", a.Name, err)
+	}
+	if _, err := Find("weave"); err == nil || !strings.Contains(err.Error(), "kube-proxy, calico, coredns") {
+		t.Errorf("Find of what there is not: %v", err)
+	}
+}
+
+const minimal = `
+name: x
+short: does x
+builtin: coredns
+ready: [{kind: Deployment, namespace: n, name: x}]
+`
+
+func folder(files map[string]string) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	for name, data := range files {
+		fsys[name+"/addon.yaml"] = &fstest.MapFile{Data: []byte(data)}
+	}
+	return fsys
+}
+
+func TestLoadOrders(t *testing.T) {
+	addon := func(name, after string) string {
+		return strings.ReplaceAll(minimal, "name: x\nshort", "name: "+name+"\nafter: ["+after+"]\nshort")
+	}
+	all, err := load(folder(map[string]string{
+		"a": addon("a", "c"), "b": addon("b", ""), "c": addon("c", "d, not-installed"), "d": addon("d", "b"),
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("b d c a", names(all)); diff != "" {
+		t.Error(diff)
+	}
+	_, err = load(folder(map[string]string{"a": addon("a", "b"), "b": addon("b", "a")}))
+	if err == nil || !strings.Contains(err.Error(), "circle") {
+		t.Errorf("a circle: %v", err)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	change := func(from, to string) string { return strings.Replace(minimal, from, to, 1) }
+	upstream := func(overlay string) string {
+		return change("builtin: coredns", "artifact: calico\nversions: '>= 1'\noverlay:\n"+overlay)
+	}
+	for name, test := range map[string]struct{ data, want string }{
+		"unknown field":       {minimal + "reddy: []\n", "reddy"},
+		"other folder":        {change("name: x", "name: y"), "not that of the folder"},
+		"no short":            {change("short: does x", ""), "short is missing"},
+		"nothing in it":       {change("builtin: coredns", ""), "exactly one"},
+		"both kinds":          {minimal + "artifact: calico\nversions: '>= 1'\n", "exactly one"},
+		"builtin overlay":     {minimal + "versions: '>= 1'\n", "neither versions nor an overlay"},
+		"no versions":         {change("builtin: coredns", "artifact: calico"), `versions ""`},
+		"bad versions":        {change("builtin: coredns", "artifact: calico\nversions: newest"), `versions "newest"`},
+		"nothing to wait for": {change("ready: [{kind: Deployment, namespace: n, name: x}]", ""), "ready is empty"},
+		"wait for a pod":      {change("kind: Deployment", "kind: Pod"), "want a DaemonSet or a Deployment"},
+		"no target":           {upstream("- merge: {a: b}"), "needs a kind and a name"},
+		"env of nothing":      {upstream("- {target: {kind: K, name: n}, env: {A: b}}"), "env and container"},
+		"no change":           {upstream("- target: {kind: K, name: n}"), "changes nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(folder(map[string]string{"x": test.data}))
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "x/addon.yaml") {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}

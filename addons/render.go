@@ -1,0 +1,210 @@
+package addons
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-version"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"kubewright/internal/catalog"
+)
+
+// Label is on every object of an addon and holds its name, so that objects an addon no longer has
+// can be found.
+const Label = "kubewright.io/addon"
+
+// Params is what addons may depend on.
+type Params struct {
+	Release catalog.Release
+
+	APIServer    string // URL of the endpoint
+	PodCIDR      netip.Prefix
+	DNSServiceIP netip.Addr
+	DNSDomain    string
+
+	ProxyMode       string         // "iptables", "nftables" or "ipvs": decided
+	ContainerHosts  bool           // some node is itself a container
+	KubeProxyConfig map[string]any // the user's patch
+	DNSReplicas     int            // 0: two
+
+	MTU             int    // of pod interfaces; 0: the addon finds out
+	IptablesBackend string // "Auto" (also ""), "NFT" or "Legacy": where the hosts' rules are
+}
+
+func (p Params) validate() error {
+	var bad []error
+	if !p.PodCIDR.IsValid() || p.PodCIDR != p.PodCIDR.Masked() {
+		bad = append(bad, fmt.Errorf("pod CIDR %q is not a network", p.PodCIDR))
+	}
+	if p.MTU != 0 && (p.MTU < 1280 || p.MTU > 65535) {
+		bad = append(bad, fmt.Errorf("MTU %d is neither 0 nor between 1280 and 65535", p.MTU))
+	}
+	if backends := []string{"Auto", "NFT", "Legacy"}; !slices.Contains(backends, p.IptablesBackend) {
+		bad = append(bad, fmt.Errorf("iptables backend %q is none of %s", p.IptablesBackend, strings.Join(backends, ", ")))
+	}
+	return errors.Join(bad...)
+}
+
+// Render makes the objects of an addon, in the order of its manifest. The manifest is what
+// Addon.Manifest names, already verified; a built-in addon takes none. A manifest that the
+// overlay does not fit, or that uses an image the addon does not list, is an error.
+func Render(a Addon, p Params, manifest []byte) ([]*unstructured.Unstructured, error) {
+	objects, err := render(a, p, manifest)
+	if err != nil {
+		return nil, fmt.Errorf("addon %s: %w", a.Name, err)
+	}
+	return objects, nil
+}
+
+func render(a Addon, p Params, manifest []byte) ([]*unstructured.Unstructured, error) {
+	p.IptablesBackend = cmp.Or(p.IptablesBackend, "Auto")
+	p.DNSReplicas = cmp.Or(p.DNSReplicas, 2)
+	if err := errors.Join(p.validate(), a.supports(p)); err != nil {
+		return nil, err
+	}
+	if a.Builtin != "" {
+		var err error
+		if manifest, err = renderBuiltin(a.Builtin, p); err != nil {
+			return nil, err
+		}
+	} else if err := a.fits(p.Release); err != nil {
+		return nil, err
+	}
+	objects, err := Decode(manifest)
+	if err != nil {
+		return nil, err
+	}
+	for _, edit := range a.Overlay {
+		if err := edit.apply(objects, p); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkImages(objects, a.ImageNames(p.Release)); err != nil {
+		return nil, err
+	}
+	if err := a.checkReady(objects); err != nil {
+		return nil, err
+	}
+	for _, object := range objects {
+		labels := object.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[Label] = a.Name
+		object.SetLabels(labels)
+	}
+	return objects, nil
+}
+
+// fits refuses a version of the manifest that the overlay was not written for.
+func (a Addon) fits(r catalog.Release) error {
+	file, ok := a.Manifest(r)
+	if !ok {
+		return fmt.Errorf("the release %s has no file %q", r.Kubernetes, a.Artifact)
+	}
+	v, err := version.NewVersion(file.Version)
+	if err != nil {
+		return fmt.Errorf("version %q of %s: %w", file.Version, a.Artifact, err)
+	}
+	wanted, err := version.NewConstraint(a.Versions)
+	if err != nil {
+		return err
+	}
+	if !wanted.Check(v) {
+		return fmt.Errorf("version %s of %s is not %s, which the overlay is for", v, a.Artifact, a.Versions)
+	}
+	return nil
+}
+
+// supports refuses clusters that an addon cannot serve, instead of installing something broken.
+func (a Addon) supports(p Params) error {
+	if a.Requires.IPv4 && !p.PodCIDR.Addr().Is4() {
+		return fmt.Errorf("pod CIDR %s: only IPv4 pod networks are supported", p.PodCIDR)
+	}
+	if modes := a.Requires.ProxyModes; len(modes) > 0 && !slices.Contains(modes, p.ProxyMode) {
+		return fmt.Errorf("it does not work beside kube-proxy in mode %q: set network.proxyMode to %s",
+			p.ProxyMode, strings.Join(modes, " or "))
+	}
+	return nil
+}
+
+// Decode reads a YAML stream and drops what only a server sets.
+func Decode(stream []byte) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	seen := map[string]bool{}
+	for i, document := range strings.Split("\n"+string(stream), "\n---") {
+		asJSON, err := yaml.YAMLToJSONStrict([]byte(document))
+		if err != nil {
+			return nil, fmt.Errorf("document %d of the manifest: %w", i+1, err)
+		}
+		if string(asJSON) == "null" {
+			continue
+		}
+		object := &unstructured.Unstructured{}
+		if err := object.UnmarshalJSON(asJSON); err != nil {
+			return nil, fmt.Errorf("document %d of the manifest: %w", i+1, err)
+		}
+		if object.IsList() || object.GetName() == "" {
+			return nil, fmt.Errorf("document %d of the manifest: %s has no name", i+1, object.GetKind())
+		}
+		id := object.GroupVersionKind().GroupKind().String() + " " + object.GetNamespace() + "/" + object.GetName()
+		if seen[id] {
+			return nil, fmt.Errorf("document %d of the manifest: %s is there twice", i+1, id)
+		}
+		seen[id] = true
+		unstructured.RemoveNestedField(object.Object, "status")
+		unstructured.RemoveNestedField(object.Object, "metadata", "creationTimestamp")
+		objects = append(objects, object)
+	}
+	if len(objects) == 0 {
+		return nil, errors.New("the manifest is empty")
+	}
+	return objects, nil
+}
+
+// checkImages keeps the promise of the image list: what is not on it would be missing on a site
+// without internet.
+func checkImages(objects []*unstructured.Unstructured, listed []string) error {
+	for _, object := range objects {
+		for _, field := range []string{"initContainers", "containers"} {
+			containers, _, err := unstructured.NestedSlice(object.Object, podSpec(field)...)
+			if err != nil {
+				return err
+			}
+			for _, container := range containers {
+				image, _, _ := unstructured.NestedString(asMap(container), "image")
+				if !slices.Contains(listed, image) {
+					return fmt.Errorf("%s %s uses the image %q, which the addon does not list (%s)",
+						object.GetKind(), object.GetName(), image, strings.Join(listed, ", "))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkReady makes sure that what is waited for is among what is installed.
+func (a Addon) checkReady(objects []*unstructured.Unstructured) error {
+	for _, r := range a.Ready {
+		if !slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool {
+			return o.GetKind() == r.Kind && o.GetNamespace() == r.Namespace && o.GetName() == r.Name
+		}) {
+			return fmt.Errorf("the objects have no %s %s/%s to wait for", r.Kind, r.Namespace, r.Name)
+		}
+	}
+	return nil
+}
+
+func asMap(value any) map[string]any {
+	m, _ := value.(map[string]any)
+	return m
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,204 @@
+package addons
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+func params(t *testing.T) Params {
+	return Params{
+		Release: testRelease(t), APIServer: "https://10.111.0.10:6443",
+		PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), DNSServiceIP: netip.MustParseAddr("10.96.0.10"),
+		DNSDomain: "cluster.local", ProxyMode: "iptables",
+	}
+}
+
+// upstream is a small manifest with everything an overlay can change.
+const upstream = `---
+# Source: a comment before the first object
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: kube-system, creationTimestamp: null}
+data: {mtu: "0", other: stays}
+---
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: kube-system, labels: {k8s-app: agent}}
+spec:
+  template:
+    spec:
+      initContainers:
+        - {name: old, image: docker.io/calico/cni:v3.28.5}
+        - {name: install, image: docker.io/calico/cni:v3.28.5}
+      containers:
+        - name: agent
+          image: docker.io/calico/node:v3.28.5
+          env:
+            - {name: KEEP, value: "1"}
+            - {name: REPLACE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+        - {name: side, image: docker.io/calico/node:v3.28.5}
+status: {desiredNumberScheduled: 0}
+---
+`
+
+func testAddon() Addon {
+	return Addon{
+		Name: "x", Short: "x", Artifact: "calico", Versions: ">= 3.28, < 3.29",
+		Images: []string{"calico-node", "calico-cni"},
+		Overlay: []Edit{
+			{
+				Target: Target{"ConfigMap", "kube-system", "settings"},
+				Merge:  map[string]any{"data": map[string]any{"mtu": "{{ .MTU }}", "list": []any{"{{ .DNSDomain }}", 1.0}}},
+			},
+			{
+				Target:               Target{"DaemonSet", "kube-system", "agent"},
+				Merge:                map[string]any{"spec": map[string]any{"minReadySeconds": 5}},
+				Container:            "agent",
+				Env:                  map[string]string{"REPLACE": "now", "ADD": "{{ .PodCIDR }}"},
+				RemoveInitContainers: []string{"old"},
+			},
+		},
+		Ready: []Ready{{"DaemonSet", "kube-system", "agent"}},
+	}
+}
+
+func field(t *testing.T, o *unstructured.Unstructured, path ...string) any {
+	t.Helper()
+	value, _, err := unstructured.NestedFieldNoCopy(o.Object, path...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestOverlay(t *testing.T) {
+	p := params(t)
+	p.MTU, p.DNSDomain = 1400, "x: {{ y }}\n- z"
+	objects, err := Render(testAddon(), p, []byte(upstream))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(objects) != 2 {
+		t.Fatalf("%d objects", len(objects))
+	}
+	settings, agent := objects[0], objects[1]
+	wantData := map[string]any{"mtu": "1400", "other": "stays", "list": []any{"x: {{ y }}\n- z", int64(1)}}
+	if diff := cmp.Diff(wantData, field(t, settings, "data")); diff != "" {
+		t.Error(diff)
+	}
+	containers, _ := field(t, agent, "spec", "template", "spec", "containers").([]any)
+	wantEnv := []any{
+		map[string]any{"name": "KEEP", "value": "1"}, map[string]any{"name": "REPLACE", "value": "now"},
+		map[string]any{"name": "ADD", "value": "10.244.0.0/16"},
+	}
+	if diff := cmp.Diff(wantEnv, asMap(containers[0])["env"]); diff != "" {
+		t.Error(diff)
+	}
+	if asMap(containers[1])["env"] != nil {
+		t.Error("the other container was changed")
+	}
+	inits, _ := field(t, agent, "spec", "template", "spec", "initContainers").([]any)
+	if len(inits) != 1 || asMap(inits[0])["name"] != "install" {
+		t.Errorf("init containers %v", inits)
+	}
+	if got := field(t, agent, "spec", "minReadySeconds"); got != int64(5) {
+		t.Errorf("minReadySeconds %v (%T)", got, got)
+	}
+	if diff := cmp.Diff(map[string]string{"k8s-app": "agent", Label: "x"}, agent.GetLabels()); diff != "" {
+		t.Error(diff)
+	}
+	if field(t, agent, "status") != nil || field(t, settings, "metadata", "creationTimestamp") != nil {
+		t.Error("fields that only a server sets are still there")
+	}
+}
+
+func TestRenderRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		addon    func(*Addon)
+		params   func(*Params)
+		manifest string
+		want     string
+	}{
+		"empty manifest":      {manifest: "---\n# nothing\n", want: "the manifest is empty"},
+		"cut manifest":        {manifest: upstream[:len(upstream)/2] + "\n  : {", want: "document"},
+		"not an object":       {manifest: "- 1\n", want: "document 1"},
+		"no kind":             {manifest: "a: b\n", want: "document 1"},
+		"no name":             {manifest: "apiVersion: v1\nkind: ConfigMap\n", want: "has no name"},
+		"twice":               {manifest: upstream + upstream, want: "is there twice"},
+		"duplicate key":       {manifest: "apiVersion: v1\nkind: A\nkind: B\nmetadata: {name: x}\n", want: "already set"},
+		"target gone":         {addon: func(a *Addon) { a.Overlay[0].Target.Name = "gone" }, want: "ConfigMap kube-system/gone: the manifest does not have it"},
+		"target in other ns":  {addon: func(a *Addon) { a.Overlay[0].Target.Namespace = "default" }, want: "does not have it"},
+		"container gone":      {addon: func(a *Addon) { a.Overlay[1].Container = "gone" }, want: `no container "gone"`},
+		"init container gone": {addon: func(a *Addon) { a.Overlay[1].RemoveInitContainers = []string{"gone"} }, want: `no init container "gone"`},
+		"unknown parameter":   {addon: func(a *Addon) { a.Overlay[1].Env["ADD"] = "{{ .Nope }}" }, want: "env ADD"},
+		"unknown in merge":    {addon: func(a *Addon) { a.Overlay[0].Merge = map[string]any{"data": map[string]any{"k": "{{ .Nope }}"}} }, want: "data: k"},
+		"image not listed":    {addon: func(a *Addon) { a.Images = []string{"calico-node"} }, want: `"docker.io/calico/cni:v3.28.5", which the addon does not list`},
+		"nothing to wait for": {addon: func(a *Addon) { a.Ready[0].Name = "gone" }, want: "no DaemonSet kube-system/gone"},
+		"other version":       {addon: func(a *Addon) { a.Versions = "< 3.28" }, want: "is not < 3.28"},
+		"no such artifact":    {addon: func(a *Addon) { a.Artifact = "weave" }, want: `no file "weave"`},
+		"no such builtin":     {addon: func(a *Addon) { a.Artifact, a.Builtin = "", "weave" }, want: `no builtin "weave"`},
+		"IPv6":                {addon: func(a *Addon) { a.Requires.IPv4 = true }, params: func(p *Params) { p.PodCIDR = netip.MustParsePrefix("fd00::/64") }, want: "only IPv4"},
+		"proxy mode":          {addon: func(a *Addon) { a.Requires.ProxyModes = []string{"ipvs"} }, want: `mode "iptables": set network.proxyMode to ipvs`},
+		"no pod network":      {params: func(p *Params) { p.PodCIDR = netip.Prefix{} }, want: "is not a network"},
+		"host in pod network": {params: func(p *Params) { p.PodCIDR = netip.MustParsePrefix("10.244.0.1/16") }, want: "is not a network"},
+		"MTU":                 {params: func(p *Params) { p.MTU = 100 }, want: "MTU 100"},
+		"iptables backend":    {params: func(p *Params) { p.IptablesBackend = "nft" }, want: `iptables backend "nft"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, p, manifest := testAddon(), params(t), upstream
+			if test.addon != nil {
+				test.addon(&a)
+			}
+			if test.params != nil {
+				test.params(&p)
+			}
+			if test.manifest != "" {
+				manifest = test.manifest
+			}
+			_, err := Render(a, p, []byte(manifest))
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "addon x: ") {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestBuiltins(t *testing.T) {
+	for name, want := range map[string]string{
+		"kube-proxy": "ServiceAccount ClusterRoleBinding Role RoleBinding ConfigMap DaemonSet",
+		"coredns":    "ServiceAccount ClusterRole ClusterRoleBinding ConfigMap Service Deployment PodDisruptionBudget",
+	} {
+		a, err := Find(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects, err := Render(a, params(t), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kinds []string
+		for _, o := range objects {
+			kinds = append(kinds, o.GetKind())
+			if o.GetLabels()[Label] != name {
+				t.Errorf("%s: %s has labels %v", name, o.GetKind(), o.GetLabels())
+			}
+		}
+		if got := strings.Join(kinds, " "); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	bad := params(t)
+	bad.ProxyMode = "auto"
+	a, err := Find("kube-proxy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Render(a, bad, nil); err == nil {
+		t.Error("kube-proxy renders with mode auto")
+	}
+}
