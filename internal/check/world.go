@@ -1,0 +1,58 @@
+package check
+
+import (
+	"net/netip"
+	"time"
+
+	"kubewright/internal/facts"
+)
+
+// World is all that the preflight checks look at.
+type World struct {
+	ClusterName string
+	// ClusterID is the id in the marker of the hosts that are ours already; ""
+	// for a new cluster.
+	ClusterID string
+	// CAFingerprint ("sha256:hex") is that of the cluster's certificate
+	// authority; "" while there is none.
+	CAFingerprint string
+
+	PodCIDR, ServiceCIDR netip.Prefix
+	// ProxyMode is that of kube-proxy: nftables and ipvs need more of the kernel.
+	ProxyMode string
+	// VXLAN says that the pod network runs over VXLAN.
+	VXLAN bool
+	// APIServerPort is the port of the API server; 0 means 6443.
+	APIServerPort int
+	// EvictionSet says that the kubelet configuration sets evictionHard, so that
+	// the default of 10 and 15 % of the disk does not apply.
+	EvictionSet bool
+
+	// Hosts are the hosts of this run. All of them need facts.
+	Hosts []Host
+	Facts map[string]facts.Facts
+	// ClockSkew is the clock of the host minus the clock of the operator's
+	// machine.
+	ClockSkew map[string]time.Duration
+	// Managed hosts carry our manifest for this cluster: the ports, files and
+	// running services found there are our own. So they are on hosts that carry
+	// only the marker of this cluster, where a run was interrupted.
+	Managed map[string]bool
+
+	// Ignore names the checks whose refusals do not stop the run.
+	Ignore []string
+}
+
+// Host is what the inventory says about a host.
+type Host struct {
+	Name   string // also the node's name
+	NodeIP netip.Addr
+
+	ControlPlane, Etcd, Worker bool
+}
+
+// ours says whether the host is part of this cluster already, finished or not.
+func (w World) ours(host string) bool {
+	name, id, ok := w.Facts[host].Marker()
+	return w.Managed[host] || ok && name == w.ClusterName && (w.ClusterID == "" || id == w.ClusterID)
+}
