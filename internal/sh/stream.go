@@ -1,0 +1,124 @@
+package sh
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Progress is one line of an act: task Index was started, is done or failed.
+type Progress struct {
+	Index int
+	State string // start, done, fail
+}
+
+// Watcher collects the output of a script and reports progress while it comes in. It is
+// the stdout of one exec and is used by one goroutine.
+type Watcher struct {
+	marker string
+	on     func(Progress)
+	out    bytes.Buffer
+	line   []byte
+}
+
+// NewWatcher reports each progress line to on, which may be nil.
+func NewWatcher(marker string, on func(Progress)) *Watcher {
+	return &Watcher{marker: marker + " ", on: on}
+}
+
+// Write implements io.Writer; it never fails.
+func (w *Watcher) Write(p []byte) (int, error) {
+	w.out.Write(p)
+	if w.on == nil {
+		return len(p), nil
+	}
+	w.line = append(w.line, p...)
+	for {
+		i := bytes.IndexByte(w.line, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		w.report(string(w.line[:i]))
+		w.line = w.line[i+1:]
+	}
+}
+
+func (w *Watcher) report(line string) {
+	rest, ok := strings.CutPrefix(line, w.marker)
+	if !ok {
+		return
+	}
+	state, index, _ := strings.Cut(rest, " ")
+	switch state {
+	case "start", "done", "fail":
+		if i, err := strconv.Atoi(index); err == nil {
+			w.on(Progress{Index: i, State: state})
+		}
+	}
+}
+
+// Bytes is all that was written so far.
+func (w *Watcher) Bytes() []byte { return w.out.Bytes() }
+
+// RenderLock makes the script that takes the host's lock and keeps it for as long as the
+// session lives: it writes a line every few seconds and dies of the first that nobody
+// reads, and the kernel frees the lock with it. So a run that was killed holds it for a
+// few seconds more, which are waited for; and so are the last steps of its act.
+// holder is one line that names who holds the lock; it is what another run is shown.
+// Exit status 15: somebody else has it.
+//
+// With force, the script that holds the lock is killed first: for a holder whose machine
+// vanished without the host noticing.
+func RenderLock(marker, holder string, force bool) []byte {
+	var b strings.Builder
+	open(&b, marker)
+	b.WriteString(stateDir)
+	if force {
+		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(sed -n 2p %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || kill -9 \"$pid\" ;; esac\n", LockPath)
+	}
+	fmt.Fprintf(&b, `exec 9>>%[1]s || return 9
+n=0
+until flock -n 9; do
+n=$((n+1)); [ $n -le %[2]d ] || { printf '%%s held ' "$M"; head -n 1 %[1]s; return 15; }
+sleep 1
+done
+printf '%%s\n%%s\n' %[3]s $$ > %[1]s
+`, LockPath, lockPatience, Quote(strings.Join(strings.Fields(holder), " ")))
+	b.WriteString(oneAct)
+	b.WriteString("exec 8>&-\nwhile echo \"$M locked\"; do sleep 3 9>&-; done\n")
+	closeScript(&b)
+	return []byte(b.String())
+}
+
+// lockPatience is for how many seconds a taken lock is asked for again: longer than a
+// killed session takes to notice.
+const lockPatience = 8
+
+// stateDir makes our folder, which nobody else may look into.
+const stateDir = "mkdir -p " + StateDir + " && chmod 0700 " + StateDir + " || return 9\n"
+
+// oneAct waits until no other script acts on the host: a script outlives its connection
+// until its next word, and two writers would undo each other.
+const oneAct = `exec 8>>` + StateDir + `/act || return 9
+n=0
+until flock -n 8; do n=$((n+1)); [ $n -le 120 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
+`
+
+// LockAnswer reads one output of the lock script: whether the lock is ours, and if
+// somebody else has it, the line that names the holder.
+func LockAnswer(marker string, out []byte) (locked bool, holder string) {
+	for line := range strings.Lines(string(out)) {
+		rest, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), marker+" ")
+		if !ok {
+			continue
+		}
+		if rest == "locked" {
+			return true, ""
+		}
+		if h, ok := strings.CutPrefix(rest, "held "); ok {
+			return false, h
+		}
+	}
+	return false, ""
+}
