@@ -1,0 +1,128 @@
+package plan
+
+import (
+	"strings"
+
+	"kubewright/internal/check"
+	"kubewright/internal/resource"
+)
+
+// The JSON form of a plan, stable for programs that read it: fields may be added, none is
+// renamed. Lists are never null.
+type (
+	// Document is a whole plan.
+	Document struct {
+		Cluster string `json:"cluster"`
+		// Empty says that nothing would be done.
+		Empty  bool `json:"empty"`
+		NewPKI bool `json:"newPKI"`
+		// CA is the fingerprint of the cluster's CA; absent for a new cluster.
+		CA      string           `json:"ca,omitempty"`
+		Hosts   []DocumentHost   `json:"hosts"`
+		Objects []DocumentObject `json:"objects"`
+		// Preflight is what the checks found, one entry a host.
+		Preflight []DocumentResult `json:"preflight"`
+		// Unreached maps the hosts that could not be looked at to the reason.
+		Unreached map[string]string `json:"unreached,omitempty"`
+	}
+	// DocumentHost is one host with its changes.
+	DocumentHost struct {
+		Name    string           `json:"name"`
+		Changes []DocumentChange `json:"changes"`
+	}
+	// DocumentChange is one resource that is not as wanted.
+	DocumentChange struct {
+		ID       string          `json:"id"`
+		Phase    string          `json:"phase"`
+		Status   Status          `json:"status"`
+		Reason   string          `json:"reason,omitempty"`
+		Restarts string          `json:"restarts,omitempty"`
+		Fields   []DocumentField `json:"fields"`
+	}
+	// DocumentObject is one API object that is not as wanted.
+	DocumentObject struct {
+		Phase   string          `json:"phase"`
+		Name    string          `json:"name"`
+		Create  bool            `json:"create"`
+		Unknown string          `json:"unknown,omitempty"`
+		Fields  []DocumentField `json:"fields"`
+	}
+	// DocumentField is one difference. Secrets are shown as fingerprints.
+	DocumentField struct {
+		Name string `json:"name"`
+		Old  string `json:"old"`
+		New  string `json:"new"`
+	}
+	// DocumentResult is one thing that a preflight check found.
+	DocumentResult struct {
+		Check string `json:"check"`
+		// Host is absent where the result concerns the cluster as a whole.
+		Host string `json:"host,omitempty"`
+		// Severity is info, warn or refuse.
+		Severity string `json:"severity"`
+		Ignored  bool   `json:"ignored"`
+		Message  string `json:"message"`
+		Remedy   string `json:"remedy,omitempty"`
+	}
+)
+
+// Document makes the form that is printed as JSON.
+func (p Plan) Document() Document {
+	d := Document{
+		Cluster: p.Cluster, Empty: p.Empty(), NewPKI: p.NewPKI, CA: p.CA,
+		Hosts: []DocumentHost{}, Objects: []DocumentObject{},
+		Preflight: DocumentResults(p.Checks), Unreached: Reasons(p.Unreached),
+	}
+	for _, h := range p.Hosts {
+		d.Hosts = append(d.Hosts, documentHost(h))
+	}
+	for _, o := range p.Objects {
+		for _, c := range o.Changes {
+			d.Objects = append(d.Objects, DocumentObject{
+				Phase: o.Phase, Name: c.Name, Create: c.Create, Unknown: o.Unknown, Fields: documentFields(c.Fields),
+			})
+		}
+	}
+	return d
+}
+
+func documentHost(h Host) DocumentHost {
+	d := DocumentHost{Name: h.Name, Changes: []DocumentChange{}}
+	for _, it := range h.Changes() {
+		d.Changes = append(d.Changes, DocumentChange{
+			ID: string(it.Change.ID), Phase: it.Phase, Status: it.Status,
+			Reason: it.Change.Reason, Restarts: it.Change.Restarts, Fields: documentFields(it.Change.Fields),
+		})
+	}
+	return d
+}
+
+func documentFields(fields []resource.Field) []DocumentField {
+	out := make([]DocumentField, 0, len(fields))
+	for _, f := range fields {
+		out = append(out, DocumentField(f))
+	}
+	return out
+}
+
+// DocumentResults makes the form in which what preflight found is printed as JSON.
+func DocumentResults(results []check.Result) []DocumentResult {
+	out := make([]DocumentResult, 0, len(results))
+	for _, r := range results {
+		out = append(out, DocumentResult{
+			Check: r.Check, Host: r.Host, Severity: r.Severity.String(), Ignored: r.Ignored,
+			Message: r.Message, Remedy: r.Remedy,
+		})
+	}
+	return out
+}
+
+// Reasons turns errors, by host, into text that does not name the host again. What may not be
+// shown redacts itself.
+func Reasons(errs map[string]error) map[string]string {
+	out := make(map[string]string, len(errs))
+	for name, err := range errs {
+		out[name] = strings.TrimPrefix(err.Error(), name+": ")
+	}
+	return out
+}

@@ -1,0 +1,57 @@
+package plan
+
+import (
+	"time"
+
+	"kubewright/internal/check"
+	"kubewright/internal/resource"
+)
+
+// Plan is everything a run would do.
+type Plan struct {
+	Cluster string
+	Hosts   []Host
+	Objects []Objects
+	// NewPKI is set when no host has a CA yet and one would be made.
+	NewPKI bool
+	// CA is the fingerprint of the cluster's CA, "" when NewPKI.
+	CA string
+	// Checks is what preflight found.
+	Checks []check.Result
+	// Skew is each host's clock against the operator's.
+	Skew map[string]time.Duration
+	// Unreached names the hosts that could not be looked at, with the reason.
+	Unreached map[string]error
+}
+
+// Objects is the plan for the API objects of one phase.
+type Objects struct {
+	Phase   string
+	Changes []ObjectChange
+	// Unknown says what has to be applied before the difference can be known; the
+	// changes then list what is wanted.
+	Unknown string
+}
+
+// ObjectChange is what would be done to one API object.
+type ObjectChange struct {
+	// Name reads Kind namespace/name.
+	Name   string
+	Create bool
+	Fields []resource.Field
+}
+
+// Count is the number of changes on hosts and in the API.
+func (p Plan) Count() int {
+	n := 0
+	for _, h := range p.Hosts {
+		n += len(h.Changes())
+	}
+	for _, o := range p.Objects {
+		n += len(o.Changes)
+	}
+	return n
+}
+
+// Empty tells whether nothing would be done.
+func (p Plan) Empty() bool { return p.Count() == 0 }

@@ -1,0 +1,198 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"kubewright/internal/check"
+	"kubewright/internal/resource"
+)
+
+// Text writes a plan for people: what would change, why, and field by field. What is as
+// wanted is not mentioned, and hosts with the same changes are shown together.
+func (p Plan) Text(w io.Writer) error {
+	t := &printer{}
+	if p.NewPKI {
+		t.line("A new cluster: its certificate authorities will be made.")
+	}
+	t.write(check.Text(p.worthSaying()))
+	unreached := Reasons(p.Unreached)
+	for _, name := range slices.Sorted(maps.Keys(unreached)) {
+		t.line("not reached  %s: %s", name, unreached[name])
+	}
+	t.hosts(p.Hosts)
+	for _, o := range p.Objects {
+		t.objects(o)
+	}
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+// Summary counts a plan in one line.
+func (p Plan) Summary() string {
+	if p.Empty() {
+		return "Nothing to do: everything is as wanted."
+	}
+	changes, hosts, objects := 0, 0, 0
+	for _, h := range p.Hosts {
+		if n := len(h.Changes()); n > 0 {
+			changes += n
+			hosts++
+		}
+	}
+	for _, o := range p.Objects {
+		objects += len(o.Changes)
+	}
+	var parts []string
+	if changes > 0 {
+		parts = append(parts, counted(changes, "change")+" on "+counted(hosts, "host"))
+	}
+	if objects > 0 {
+		parts = append(parts, counted(objects, "API object"))
+	}
+	return strings.Join(parts, ", ") + "."
+}
+
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
+}
+
+// worthSaying leaves out, where nothing would be done, what preflight merely notes and what
+// the user chose to ignore.
+func (p Plan) worthSaying() []check.Result {
+	if !p.Empty() {
+		return p.Checks
+	}
+	return slices.DeleteFunc(slices.Clone(p.Checks), func(r check.Result) bool {
+		return r.Ignored || r.Severity < check.Warn
+	})
+}
+
+// printer collects lines.
+type printer struct{ strings.Builder }
+
+func (t *printer) line(format string, args ...any) { t.write(fmt.Sprintf(format, args...) + "\n") }
+
+// write adds text in which nothing can move a terminal's cursor: some of it came from hosts.
+func (t *printer) write(text string) {
+	for _, r := range text {
+		if r == '\n' || unicode.IsPrint(r) {
+			t.WriteRune(r)
+			continue
+		}
+		t.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+	}
+}
+
+// hosts shows the hosts that change, those with the same changes under one heading.
+func (t *printer) hosts(hosts []Host) {
+	names := map[string][]string{}
+	var order []string
+	for _, h := range hosts {
+		text := changesText(h)
+		if text == "" {
+			continue
+		}
+		if names[text] == nil {
+			order = append(order, text)
+		}
+		names[text] = append(names[text], h.Name)
+	}
+	for _, text := range order {
+		t.line("\n%s", strings.Join(names[text], ", "))
+		t.WriteString(text)
+	}
+}
+
+func changesText(h Host) string {
+	t := &printer{}
+	for _, it := range h.Changes() {
+		t.line("  %s %-10s  %s%s%s", sign(it), it.Status, it.Change.ID, value(it.Change), restarts(it.Change))
+		t.fields(shown(it))
+	}
+	return t.String()
+}
+
+func (t *printer) objects(o Objects) {
+	if len(o.Changes) == 0 {
+		return
+	}
+	note := ""
+	if o.Unknown != "" {
+		note = " (" + o.Unknown + ")"
+	}
+	t.line("\nAPI objects of phase %s%s", o.Phase, note)
+	for _, c := range o.Changes {
+		mark := "~"
+		if c.Create {
+			mark = "+"
+		}
+		t.line("  %s %s", mark, c.Name)
+		t.fields(c.Fields)
+	}
+}
+
+// shown are the fields worth a line. That an orphan is wanted no more is said by its status,
+// and what something new consists of, by its name.
+func shown(it Item) []resource.Field {
+	if it.Status == Orphan || it.Change.Create {
+		return nil
+	}
+	return it.Change.Fields
+}
+
+// value is the one thing to know of something new: the version of a binary, the target of a
+// link. Digests are not worth knowing.
+func value(c resource.Change) string {
+	var values []string
+	for _, f := range c.Fields {
+		if f.Name != "type" && !strings.HasPrefix(f.New, "sha256:") {
+			values = append(values, f.New)
+		}
+	}
+	if !c.Create || c.Reason != "" || len(values) != 1 {
+		return ""
+	}
+	return "  " + values[0]
+}
+
+// fields shows one line a field, or the lines of a text that differ.
+func (t *printer) fields(fields []resource.Field) {
+	for _, f := range fields {
+		if !strings.Contains(f.Old+f.New, "\n") {
+			t.line("      %s: %s -> %s", f.Name, cmp.Or(f.Old, "(none)"), cmp.Or(f.New, "(none)"))
+			continue
+		}
+		t.line("      %s:", f.Name)
+		for _, l := range lineDiff(splitLines(f.Old), splitLines(f.New)) {
+			t.line("        %s", l)
+		}
+	}
+}
+
+func sign(it Item) string {
+	switch {
+	case it.Status == Orphan:
+		return "-"
+	case it.Change.Create:
+		return "+"
+	}
+	return "~"
+}
+
+// restarts says what starts anew because of a change.
+func restarts(c resource.Change) string {
+	if c.Restarts == "" {
+		return ""
+	}
+	return "  (starts " + c.Restarts + ")"
+}
