@@ -1,0 +1,154 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"kubewright/internal/host"
+)
+
+// Client is a connection to a host over SSH. It implements host.Conn and host.Redialer.
+type Client struct {
+	config     Config
+	identities []identity
+	counters   counters
+
+	dialing chan struct{} // held while connecting, so that concurrent Redials make one connection
+
+	mu      sync.Mutex
+	link    *link // the latest one; nil before the first
+	closed  bool
+	orphans []process // shells that were cut off and may still be running
+}
+
+// counters are the running totals behind host.Stats.
+type counters struct {
+	execs, sessions, dials, handshakes, bytesIn, bytesOut atomic.Int64
+}
+
+var (
+	_ host.Conn     = (*Client)(nil)
+	_ host.Redialer = (*Client)(nil)
+)
+
+// Dial connects to the host. While the server is too busy to talk (it accepts the connection
+// and drops it before saying who it is) the attempt is repeated, until Timeouts.Connect or ctx
+// ends. The error is *ConfigError, *host.UnreachableError, *host.HostKeyError, *host.AuthError
+// or that of ctx.
+func Dial(ctx context.Context, c Config) (*Client, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	identities, err := loadIdentities(c.Keys)
+	if err != nil {
+		return nil, &ConfigError{Host: c.Host, Err: err}
+	}
+	client := &Client{config: c, identities: identities, dialing: make(chan struct{}, 1)}
+	if err := client.Redial(ctx); err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+// Redial connects again when the connection is lost, and does nothing when it is alive. Scripts
+// that the loss cut off may still be running on the host: they are ended before Redial returns,
+// so that the host holds still when it is looked at next. Errors are those of Dial and of Run.
+func (c *Client) Redial(ctx context.Context) error {
+	select {
+	case c.dialing <- struct{}{}:
+		defer func() { <-c.dialing }()
+	case <-ctx.Done():
+		return c.interrupted(ctx)
+	}
+	if current, closed := c.current(); closed {
+		return &host.LostError{Host: c.config.Host, Op: "connect", Err: net.ErrClosed}
+	} else if current != nil && current.alive() {
+		return nil
+	}
+	l, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.endOrphans(ctx, l); err != nil {
+		l.close(err)
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		l.close(net.ErrClosed)
+		return &host.LostError{Host: c.config.Host, Op: "connect", Err: net.ErrClosed}
+	}
+	c.link = l
+	return nil
+}
+
+// endOrphans ends the scripts that earlier connections left running.
+func (c *Client) endOrphans(ctx context.Context, l *link) error {
+	c.mu.Lock()
+	orphans := c.orphans
+	c.mu.Unlock()
+	if len(orphans) == 0 {
+		return nil
+	}
+	if err := c.reap(ctx, l, orphans); err != nil {
+		return fmt.Errorf("end the scripts that the lost connection left running: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.orphans = c.orphans[len(orphans):]
+	return nil
+}
+
+// Close ends the connection for good. Pending calls fail with *host.LostError.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.link != nil {
+		c.link.close(net.ErrClosed)
+	}
+	return nil
+}
+
+// Stats implements host.Conn.
+func (c *Client) Stats() host.Stats {
+	n := &c.counters
+	return host.Stats{
+		Execs:      n.execs.Load(),
+		Sessions:   n.sessions.Load(),
+		Dials:      n.dials.Load(),
+		Handshakes: n.handshakes.Load(),
+		BytesIn:    n.bytesIn.Load(),
+		BytesOut:   n.bytesOut.Load(),
+	}
+}
+
+func (c *Client) current() (l *link, closed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link, c.closed
+}
+
+// session opens a session channel on l for op.
+func (c *Client) session(ctx context.Context, l *link, op string) (channel, error) {
+	ch, err := l.openSession(ctx, c.config.Timeouts.Start)
+	switch {
+	case errors.Is(err, errGone):
+		return channel{}, c.lost(l, op, false)
+	case err != nil:
+		return channel{}, c.wrap(op, err)
+	}
+	c.counters.sessions.Add(1)
+	return ch, nil
+}
+
+// lost builds the error for an operation that the end of the link cut short.
+func (c *Client) lost(l *link, op string, started bool) error {
+	return &host.LostError{Host: c.config.Host, Op: op, Started: started, Err: l.cause()}
+}

@@ -1,0 +1,191 @@
+package ssh
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // the format of hashed names in known_hosts
+	"encoding/base64"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// knownHosts is the content of known_hosts files that concerns one endpoint.
+//
+// golang.org/x/crypto/ssh/knownhosts is not used to look names up: it rejects a whole file for
+// one line it cannot read, where ssh skips the line, and it does not tell the keys of a
+// host from those of its certificate authorities.
+type knownHosts struct {
+	name        string // the endpoint as known_hosts writes it: "host" or "[host]:port"
+	keys        []knownKey
+	authorities []knownKey
+	revoked     []knownKey // for all hosts
+	skipped     []string   // FILE:LINE of lines that could not be read
+}
+
+// knownKey is a key and where it is written.
+type knownKey struct {
+	key  ssh.PublicKey
+	file string
+	line int
+}
+
+// String names the key in messages.
+func (k knownKey) String() string {
+	return fmt.Sprintf("%s (%s, %s:%d)", ssh.FingerprintSHA256(k.key), k.key.Type(), k.file, k.line)
+}
+
+// loadKnownHosts reads what files say about endpoint (host:port). Files that do not exist are
+// empty; one that cannot be read is an error.
+func loadKnownHosts(files []string, endpoint string) (*knownHosts, error) {
+	db := &knownHosts{name: strings.ToLower(knownhosts.Normalize(endpoint))}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("known hosts: %w", err)
+		}
+		db.parse(file, data)
+	}
+	return db, nil
+}
+
+// parse adds the lines of one file.
+func (db *knownHosts) parse(file string, data []byte) {
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		text := bytes.TrimSpace(line)
+		if len(text) == 0 || text[0] == '#' {
+			continue
+		}
+		marker, patterns, key, _, _, err := ssh.ParseKnownHosts(text)
+		known := knownKey{key: key, file: file, line: number}
+		switch {
+		case err != nil:
+			db.skipped = append(db.skipped, fmt.Sprintf("%s:%d", file, number))
+		case marker == "revoked":
+			db.revoked = append(db.revoked, known)
+		case !matchHost(patterns, db.name):
+		case marker == "cert-authority":
+			db.authorities = append(db.authorities, known)
+		case marker == "":
+			db.keys = append(db.keys, known)
+		default:
+			db.skipped = append(db.skipped, fmt.Sprintf("%s:%d", file, number))
+		}
+	}
+}
+
+// isRevoked reports whether key, or the key or authority of a certificate, is marked @revoked.
+func (db *knownHosts) isRevoked(key ssh.PublicKey) bool {
+	suspects := []ssh.PublicKey{key}
+	if cert, ok := key.(*ssh.Certificate); ok {
+		suspects = []ssh.PublicKey{cert.Key, cert.SignatureKey}
+	}
+	for _, suspect := range suspects {
+		if contains(db.revoked, suspect) {
+			return true
+		}
+	}
+	return false
+}
+
+// expected describes the keys and authorities known for the host.
+func (db *knownHosts) expected() []string {
+	var want []string
+	for _, k := range db.keys {
+		want = append(want, k.String())
+	}
+	for _, k := range db.authorities {
+		want = append(want, "a certificate of authority "+k.String())
+	}
+	return want
+}
+
+// types returns the key types known for the host.
+func (db *knownHosts) types() []string {
+	var types []string
+	for _, k := range db.keys {
+		types = append(types, k.key.Type())
+	}
+	return types
+}
+
+func contains(known []knownKey, key ssh.PublicKey) bool {
+	for _, k := range known {
+		if bytes.Equal(k.key.Marshal(), key.Marshal()) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchHost reports whether name matches the host field of a known_hosts line: patterns of
+// which none that is negated may match, or one hashed name (sshd(8), SSH_KNOWN_HOSTS FILE
+// FORMAT).
+func matchHost(patterns []string, name string) bool {
+	matched := false
+	for _, pattern := range patterns {
+		if strings.HasPrefix(pattern, "|") {
+			matched = matched || matchHashed(pattern, name)
+			continue
+		}
+		negated, pattern := strings.HasPrefix(pattern, "!"), strings.TrimPrefix(pattern, "!")
+		if !matchPattern(strings.ToLower(pattern), name) {
+			continue
+		}
+		if negated {
+			return false
+		}
+		matched = true
+	}
+	return matched
+}
+
+// matchHashed compares name with "|1|salt|hash", where hash is HMAC-SHA1(salt, name).
+func matchHashed(hashed, name string) bool {
+	fields := strings.Split(hashed, "|")
+	if len(fields) != 4 || fields[1] != "1" {
+		return false
+	}
+	salt, err := base64.StdEncoding.DecodeString(fields[2])
+	if err != nil {
+		return false
+	}
+	want, err := base64.StdEncoding.DecodeString(fields[3])
+	if err != nil {
+		return false
+	}
+	mac := hmac.New(sha1.New, salt)
+	_, _ = mac.Write([]byte(name))
+	return hmac.Equal(mac.Sum(nil), want)
+}
+
+// matchPattern matches name against a pattern of *, ? and literal bytes, in time proportional
+// to the product of their lengths.
+func matchPattern(pattern, name string) bool {
+	p, n := 0, 0
+	star, resume := -1, 0 // the last *, and where in name to go on when it takes one byte more
+	for n < len(name) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, resume = p, n
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
+			p++
+			n++
+		case star >= 0:
+			resume++
+			p, n = star+1, resume
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}

@@ -1,0 +1,102 @@
+package ssh
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"kubewright/internal/host"
+)
+
+// process identifies a root shell on the host. A process ID alone could be that of another
+// process by the time it is used.
+type process struct {
+	id    int
+	start int64 // clock ticks after boot (field 22 of proc_pid_stat(5))
+}
+
+// parseProcess reads a line of /proc/PID/stat: ID (NAME) STATE PARENT GROUP ... START ...
+func parseProcess(stat string) (process, bool) {
+	end := strings.LastIndexByte(stat, ')')
+	id, _, ok := strings.Cut(stat, " ")
+	if end < 0 || !ok {
+		return process{}, false
+	}
+	const startField = 22 - 3 // counted from the state, which follows the name
+	fields := strings.Fields(stat[end+1:])
+	if len(fields) <= startField {
+		return process{}, false
+	}
+	number, err := strconv.Atoi(id)
+	start, startErr := strconv.ParseInt(fields[startField], 10, 64)
+	if err != nil || startErr != nil || number <= 1 {
+		return process{}, false
+	}
+	return process{id: number, start: start}, true
+}
+
+// endScript ends on the host what a failed Run leaves behind. sshd does not do it: closing a
+// session without terminal sends no signal, and signals sent through the protocol reach neither
+// root's processes nor those of sudo. When the connection is lost, Redial will do it.
+func (c *Client) endScript(ctx context.Context, r *running, err error) {
+	var exited *host.ExitError
+	if err == nil || !r.given || errors.As(err, &exited) {
+		return
+	}
+	shell, known := r.stdout.process()
+	if !known {
+		return
+	}
+	if r.link.alive() {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.Timeouts.Stop)
+		defer cancel()
+		if c.reap(limited, r.link, []process{shell}) == nil {
+			return
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.orphans = append(c.orphans, shell)
+}
+
+// reap ends shells that run scripts nobody waits for any more, with the processes of their
+// groups: first asked to (TERM), after 2 s forced (KILL). Shells that are gone are no error. The script goes
+// on to its end when ctx ends first.
+func (c *Client) reap(ctx context.Context, l *link, shells []process) error {
+	var script bytes.Buffer
+	script.WriteString(reapScript)
+	for _, shell := range shells {
+		fmt.Fprintf(&script, "end %d %d || failed=1\n", shell.id, shell.start)
+	}
+	script.WriteString("exit $failed\n")
+	return c.runOn(ctx, l, script.Bytes(), nil)
+}
+
+// reapScript defines `end PID START`. Fields of /proc/PID/stat are counted from the state on,
+// since the name before it may contain spaces: the group is then the third and the start time
+// the twentieth. The group of this very script is never ended. dash and busybox know no `kill --`.
+const reapScript = `failed=0
+look() {
+	read -r stat 2>/dev/null </proc/$1/stat || return 1
+	start=$2
+	set -- ${stat##*) }
+	state=$1 group=$3
+	[ "${20}" = "$start" ] && [ "$state" != Z ]
+}
+end() {
+	look $$ 0; own=$group
+	look "$1" "$2" || return 0
+	[ "$group" -gt 1 ] && [ "$group" != "$own" ] || return 1
+	kill -TERM "-$group" 2>/dev/null
+	tries=0
+	while look "$1" "$2"; do
+		tries=$((tries + 1))
+		[ $tries = 20 ] && kill -KILL "-$group" 2>/dev/null
+		[ $tries -lt 40 ] || return 1
+		sleep 0.1 2>/dev/null || sleep 1 # fractions of a second are not POSIX
+	done
+}
+`
