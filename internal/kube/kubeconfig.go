@@ -1,0 +1,61 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+
+	"kubewright/internal/secret"
+)
+
+// MergeKubeconfig puts the current context of the kubeconfig file added into the file existing, which
+// may be empty, and makes it the current one. The context, its cluster and its user are all called
+// name in the result; entries of those names are replaced, all others are left as they are.
+//
+// It returns an error when existing cannot be read: what a user has collected there must not be lost.
+func MergeKubeconfig(existing, added secret.Bytes, name string) (secret.Bytes, error) {
+	if name == "" {
+		return nil, errors.New("merge kubeconfig: the context needs a name")
+	}
+	target, err := clientcmd.Load(existing.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("merge kubeconfig: the existing file cannot be read, repair or move it: %w", err)
+	}
+	source, err := clientcmd.Load(added.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("merge kubeconfig: the new file cannot be read: %w", err)
+	}
+	current := source.Contexts[source.CurrentContext]
+	if current == nil {
+		return nil, fmt.Errorf("merge kubeconfig: the new file has no context called %q, its current one", source.CurrentContext)
+	}
+	cluster, user := source.Clusters[current.Cluster], source.AuthInfos[current.AuthInfo]
+	if cluster == nil || user == nil {
+		return nil, fmt.Errorf("merge kubeconfig: the new file lacks the cluster %q or the user %q", current.Cluster, current.AuthInfo)
+	}
+	entry := current.DeepCopy()
+	entry.Cluster, entry.AuthInfo = name, name
+	if before := target.Contexts[name]; before != nil {
+		entry.Namespace = before.Namespace // the user's choice, not the cluster's
+	}
+	target.Clusters = with(target.Clusters, name, cluster)
+	target.AuthInfos = with(target.AuthInfos, name, user)
+	target.Contexts = with(target.Contexts, name, entry)
+	target.CurrentContext = name
+	out, err := clientcmd.Write(*target)
+	if err != nil {
+		return nil, fmt.Errorf("merge kubeconfig: %w", err)
+	}
+	return out, nil
+}
+
+// with returns the entries with one more. A file without entries decodes to no map at all.
+func with[T *api.Cluster | *api.AuthInfo | *api.Context](entries map[string]T, name string, value T) map[string]T {
+	if entries == nil {
+		entries = map[string]T{}
+	}
+	entries[name] = value
+	return entries
+}
