@@ -1,0 +1,263 @@
+package phases
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubewright/addons"
+	"kubewright/cluster"
+	"kubewright/internal/plan"
+	"kubewright/internal/taint"
+	"kubewright/inventory"
+	"kubewright/templates"
+)
+
+// bootstrap makes the objects that kubeadm's ecosystem expects of a cluster: who may do
+// what, the cluster's configuration, and what a joining machine is told.
+func bootstrap() plan.Phase {
+	return plan.Phase{
+		Name:    "bootstrap",
+		Short:   "RBAC and configuration in the API, as kubeadm has them",
+		After:   []plan.Edge{plan.AllHosts("control-plane")},
+		Waits:   apiReady,
+		Objects: bootstrapObjects,
+	}
+}
+
+func apiReady(_ *cluster.Cluster, hosts []inventory.Host) []plan.Condition {
+	var conditions []plan.Condition
+	for _, h := range hosts {
+		if h.Has(inventory.RoleControlPlane) {
+			conditions = append(conditions, plan.Condition{Kind: plan.APIReady, Name: h.Name})
+		}
+	}
+	return conditions
+}
+
+func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
+	shared, err := templates.KubeletConfig(templates.KubeletConfigData{
+		ClusterDNS: c.Network.DNSServiceIP, ClusterDomain: c.Network.DNSDomain, FailSwapOn: true, Patch: c.KubeletConfig,
+	})
+	if err != nil {
+		return nil, err
+	}
+	renders := []func() ([]byte, error){
+		templates.BootstrapRBAC,
+		func() ([]byte, error) {
+			return templates.ClusterInfo(templates.ClusterInfoData{Server: c.Endpoint.URL(), CAPEM: w.PKI.Kubernetes.CertPEM()})
+		},
+		func() ([]byte, error) { return templates.KubeletConfigMap(shared) },
+		func() ([]byte, error) {
+			return templates.KubeadmConfig(templates.KubeadmConfigData{
+				ClusterName: c.Name, KubernetesVersion: c.Version, Endpoint: c.Endpoint.String(),
+				PodCIDR: c.Network.PodCIDR, ServiceCIDR: c.Network.ServiceCIDR, DNSDomain: c.Network.DNSDomain,
+				CertSANs: c.CertSANs, KeyAlgorithm: c.KeyAlgorithm,
+				EtcdImageTag: c.Release.EtcdImageTag, DNSImageTag: "v" + c.Release.CoreDNS,
+				APIServerArgs: c.APIServer.ExtraArgs, ControllerManagerArgs: c.ControllerManager.ExtraArgs,
+				SchedulerArgs: c.Scheduler.ExtraArgs, EtcdArgs: c.Etcd.ExtraArgs,
+			})
+		},
+	}
+	var objects []*unstructured.Unstructured
+	for _, render := range renders {
+		manifest, err := render()
+		if err != nil {
+			return nil, err
+		}
+		decoded, err := addons.Decode(manifest)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, decoded...)
+	}
+	return objects, nil
+}
+
+// nodes gives the Node objects their roles, labels, annotations and taints: a kubelet may not
+// give itself a role, and sets its taints once, when it registers.
+func nodes() plan.Phase {
+	return plan.Phase{
+		Name:    "nodes",
+		Short:   "roles, labels, annotations and taints of the nodes",
+		After:   []plan.Edge{plan.AllHosts("kubelet")},
+		PerHost: true,
+		Waits: func(_ *cluster.Cluster, hosts []inventory.Host) []plan.Condition {
+			return nodeConditions(hosts, plan.NodeRegistered)
+		},
+		Objects: nodeObjects,
+	}
+}
+
+func nodeConditions(hosts []inventory.Host, kind plan.ConditionKind) []plan.Condition {
+	var conditions []plan.Condition
+	for _, h := range hosts {
+		if runsPods(h) {
+			conditions = append(conditions, plan.Condition{Kind: kind, Name: h.Name})
+		}
+	}
+	return conditions
+}
+
+func nodeObjects(_ *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	for _, h := range w.Scope {
+		if !runsPods(h) {
+			continue
+		}
+		node := &unstructured.Unstructured{}
+		node.SetAPIVersion("v1")
+		node.SetKind("Node")
+		node.SetName(h.Name)
+		labels := map[string]string{}
+		for k, v := range h.Labels {
+			labels[k] = v
+		}
+		if h.Has(inventory.RoleControlPlane) {
+			labels["node-role.kubernetes.io/control-plane"] = ""
+			labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
+		}
+		// An empty map would still be ours in the API's eyes.
+		if len(labels) > 0 {
+			node.SetLabels(labels)
+		}
+		if len(h.Annotations) > 0 {
+			node.SetAnnotations(h.Annotations)
+		}
+		var taints []any
+		for _, t := range nodeTaints(h) {
+			taints = append(taints, taint.Entry(t))
+		}
+		if len(taints) > 0 {
+			node.Object["spec"] = map[string]any{"taints": taints}
+		}
+		objects = append(objects, node)
+	}
+	return objects, nil
+}
+
+// nodeTaints lists the taints that we set on a host's node, one of each key and effect.
+func nodeTaints(h inventory.Host) []inventory.Taint {
+	taints := slices.Clone(h.Taints)
+	if h.Has(inventory.RoleControlPlane) && !h.Has(inventory.RoleWorker) {
+		taints = append(taints, inventory.Taint(templates.ControlPlaneTaint()))
+	}
+	return taint.Merge(nil, nil, taints)
+}
+
+// kubeProxy, network and dns are what turns nodes into a cluster with services, pod
+// networking and names. They are applied as soon as the API answers.
+func kubeProxy() plan.Phase { return addonPhase("kube-proxy", "kube-proxy", "services on every node") }
+
+func network() plan.Phase { return addonPhase("network", "calico", "pod network and network policy") }
+
+func dns() plan.Phase { return addonPhase("dns", "coredns", "cluster DNS") }
+
+// addonPhase installs one addon. Its workloads are not waited for here, so that the next
+// addon need not wait: the last phase waits for all of them together.
+func addonPhase(name, addon, short string) plan.Phase {
+	return plan.Phase{
+		Name:  name,
+		Short: short,
+		After: []plan.Edge{plan.AllHosts("bootstrap")},
+		Manifests: func(c *cluster.Cluster) []string {
+			a, err := addons.Find(addon)
+			if err != nil || a.Artifact == "" || !enabled(c, addon) {
+				return nil // Objects reports the error
+			}
+			return []string{a.Artifact}
+		},
+		Objects: func(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
+			a, err := addons.Find(addon)
+			if err != nil {
+				return nil, err
+			}
+			if !enabled(c, addon) {
+				return nil, nil
+			}
+			return addons.Render(a, params(c, w), w.Manifests[a.Artifact])
+		},
+	}
+}
+
+// enabled tells whether a cluster has an addon: all have all but a network of another name.
+func enabled(c *cluster.Cluster, addon string) bool {
+	return addon != "calico" || c.Network.CNI == addon
+}
+
+// vxlanOverhead is what an IPv4 VXLAN header takes of each packet.
+const vxlanOverhead = 50
+
+func params(c *cluster.Cluster, w plan.World) addons.Params {
+	p := addons.Params{
+		Release: c.Release, APIServer: c.Endpoint.URL(), PodCIDR: c.Network.PodCIDR,
+		DNSServiceIP: c.Network.DNSServiceIP, DNSDomain: c.Network.DNSDomain,
+		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU,
+	}
+	var kernels []string
+	smallest := 0
+	for _, t := range w.Targets {
+		kernels = append(kernels, t.Facts.Kernel)
+		p.ContainerHosts = p.ContainerHosts || t.Facts.Container
+		if i, ok := t.Facts.Interface(t.NodeIP); ok && (smallest == 0 || i.MTU < smallest) {
+			smallest = i.MTU
+		}
+	}
+	slices.Sort(kernels)
+	p.ProxyMode = c.ProxyMode(kernels)
+	if smallest > vxlanOverhead {
+		p.MTU = cmp.Or(p.MTU, smallest-vxlanOverhead)
+	}
+	return p
+}
+
+// verify waits until every node is Ready and every addon available, and then checks from
+// every node that names, services and pods on other nodes are reached.
+func verify() plan.Phase {
+	return plan.Phase{
+		Name:   "verify",
+		Short:  "nodes Ready, addons available, the cluster checked from inside",
+		Verify: true,
+		After:  []plan.Edge{plan.AllHosts("nodes"), plan.AllHosts("kube-proxy"), plan.AllHosts("network"), plan.AllHosts("dns")},
+		Ready: func(c *cluster.Cluster, hosts []inventory.Host) []plan.Condition {
+			if c.Network.CNI == "none" {
+				return nodeConditions(hosts, plan.NodeRegistered) // Ready takes a network
+			}
+			conditions := nodeConditions(hosts, plan.NodeReady)
+			all, err := addons.Default()
+			if err != nil {
+				return conditions
+			}
+			for _, a := range all {
+				if !enabled(c, a.Name) {
+					continue
+				}
+				for _, r := range a.Ready {
+					kind := plan.DeploymentAvailable
+					if r.Kind == "DaemonSet" {
+						kind = plan.DaemonSetReady
+					}
+					conditions = append(conditions, plan.Condition{Kind: kind, Namespace: r.Namespace, Name: r.Name})
+				}
+			}
+			return conditions
+		},
+	}
+}
+
+// Find returns the phases of the given names, in order; an unknown name is an error that
+// lists those there are.
+func Find(names []string) (map[string]bool, error) {
+	known := Names(All())
+	found := map[string]bool{}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, fmt.Errorf("there is no phase %q; there are %s", n, strings.Join(known, ", "))
+		}
+		found[n] = true
+	}
+	return found, nil
+}

@@ -1,0 +1,60 @@
+package phases
+
+import (
+	"kubewright/cluster"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
+	"kubewright/internal/sh"
+	"kubewright/inventory"
+	"kubewright/templates"
+)
+
+// hostPrep makes a machine fit for a kubelet: forwarding and bridged traffic through the
+// packet filter, no swap, and nothing that a reboot forgets. It adds drop-in files and
+// edits none of the host's own.
+func hostPrep() plan.Phase {
+	return plan.Phase{
+		Name:  "host",
+		Short: "kernel modules, sysctls and swap",
+		On:    inventory.Everyone,
+		After: []plan.Edge{plan.SameHost("preflight")},
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			modules := templates.Modules(c.Network.ProxyMode)
+			sysctls := templates.Sysctls(c.Network.PodCIDR.Addr().Is6())
+			modulesConf, err := templates.ModulesLoadConf(modules)
+			if err != nil {
+				return nil, err
+			}
+			sysctlConf, err := templates.SysctlConf(sysctls)
+			if err != nil {
+				return nil, err
+			}
+			want := []resource.Resource{
+				marker(c, t),
+				resource.File{Path: "/etc/modules-load.d/kubewright.conf", Content: modulesConf},
+				resource.File{Path: "/etc/sysctl.d/99-kubewright.conf", Content: sysctlConf},
+			}
+			for _, m := range modules {
+				want = append(want, resource.KernelModule{Name: m})
+			}
+			for _, s := range sysctls {
+				want = append(want, resource.Sysctl{Key: s.Key, Value: s.Value})
+			}
+			// A container shares the machine's swap, and has no say in it.
+			if !t.Facts.Container {
+				want = append(want, resource.Link{Path: "/etc/systemd/system/swap.target", Target: "/dev/null"}, resource.SwapOff{})
+			}
+			return want, nil
+		},
+	}
+}
+
+// marker says which cluster a host belongs to, so that a host in the wrong inventory is
+// recognised whoever runs kubewright.
+func marker(c *cluster.Cluster, t plan.Target) resource.File {
+	f := resource.File{Path: sh.ClusterPath}
+	if t.PKI != nil {
+		f.Content = []byte(c.Name + " " + t.PKI.Kubernetes.Fingerprint() + "\n")
+	}
+	return f
+}

@@ -1,0 +1,71 @@
+package phases
+
+import (
+	"kubewright/certs"
+	"kubewright/cluster"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
+	"kubewright/inventory"
+	"kubewright/templates"
+)
+
+const (
+	kubeletConfig = kubeletDir + "/config.yaml"
+	kubeletUnit   = "/etc/systemd/system/kubelet.service"
+)
+
+// kubelets starts the kubelet on every node; on a control plane it starts the static pods.
+// A worker's kubelet may well start before there is an API server: it asks until there is.
+func kubelets() plan.Phase {
+	return plan.Phase{
+		Name:  "kubelet",
+		Short: "kubelet configuration and service",
+		On:    runsPods,
+		After: []plan.Edge{plan.SameHost("binaries"), plan.SameHost("kubeconfigs"), plan.SameHost("control-plane")},
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			config, err := templates.KubeletConfig(kubeletConfigData(c, t))
+			if err != nil {
+				return nil, err
+			}
+			unit, err := templates.KubeletUnit(templates.KubeletUnitData{NodeName: t.Name, NodeIP: t.NodeIP, ExtraArgs: c.KubeletExtraArgs})
+			if err != nil {
+				return nil, err
+			}
+			want := []resource.Resource{
+				resource.Dir{Path: manifestsDir},
+				resource.File{Path: kubeletConfig, Content: config},
+				resource.File{Path: kubeletUnit, Content: unit},
+				resource.Unit{Name: "kubelet.service", On: []resource.ID{
+					resource.FileID(kubeletConfig), resource.FileID(kubeletUnit),
+					resource.BinaryID("/usr/local/bin/kubelet"), resource.FileID(pkiDir + "/ca.crt"),
+					resource.KubeconfigID(kubernetesDir + "/" + certs.KubeletConf),
+					resource.CertificateID(kubeletClientPath),
+					resource.CertificateID(kubeletPKI + "/" + certs.KubeletServer + ".crt"),
+				}},
+			}
+			if t.Has(inventory.RoleControlPlane) {
+				return want[1:], nil // the etcd phase has made the folder
+			}
+			return want, nil
+		},
+	}
+}
+
+// kubeletConfigData adapts the cluster's configuration to what the host is: restricted
+// hosts are recognised, not configured by hand.
+func kubeletConfigData(c *cluster.Cluster, t plan.Target) templates.KubeletConfigData {
+	d := templates.KubeletConfigData{
+		ClusterDNS: c.Network.DNSServiceIP, ClusterDomain: c.Network.DNSDomain,
+		ResolvConf: t.Facts.ResolvConf,
+		FailSwapOn: !t.Facts.Container,
+		CgroupV1:   t.Facts.CgroupVersion == 1,
+		Patch:      c.KubeletConfig,
+	}
+	// A new node must not run a pod before its taints are there, so it registers with them; from
+	// then on the nodes phase keeps them. The kubelet restarts for a change all the same (ADR 9).
+	for _, taint := range nodeTaints(t.Host) {
+		d.Taints = append(d.Taints, templates.Taint(taint))
+	}
+	d.Taints = templates.TaintSet(d.Taints)
+	return d
+}

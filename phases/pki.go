@@ -1,0 +1,153 @@
+package phases
+
+import (
+	"io/fs"
+
+	"kubewright/certs"
+	"kubewright/cluster"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
+	"kubewright/inventory"
+)
+
+const (
+	kubernetesDir = "/etc/kubernetes"
+	pkiDir        = kubernetesDir + "/pki"
+	kubeletDir    = "/var/lib/kubelet"
+	kubeletPKI    = kubeletDir + "/pki"
+)
+
+// pki puts the authorities on the control planes, where they live, and only the
+// certificate of the cluster's own on workers; and issues what each host serves and
+// authenticates with.
+func pki() plan.Phase {
+	return plan.Phase{
+		Name:  "pki",
+		Short: "certificate authorities and certificates",
+		On:    runsPods,
+		After: []plan.Edge{plan.SameHost("host")},
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			want := []resource.Resource{
+				resource.Dir{Path: kubernetesDir, Owned: true},
+				resource.Dir{Path: pkiDir},
+				resource.Dir{Path: kubeletDir, Owned: true},
+				resource.Dir{Path: kubeletPKI},
+			}
+			if !t.Has(inventory.RoleControlPlane) {
+				want = append(want, authority(t))
+				return append(want, nodeCertificates(c, t)...), nil
+			}
+			want = append(want, resource.Dir{Path: pkiDir + "/etcd"})
+			want = append(want, authorities(t)...)
+			requests, err := certs.ControlPlaneRequests(controlPlaneNames(c, t.Host))
+			if err != nil {
+				return nil, err
+			}
+			for _, r := range requests {
+				want = append(want, certificate(t, pkiDir, r))
+			}
+			return append(want, nodeCertificates(c, t)...), nil
+		},
+	}
+}
+
+// authorities are the files of all authorities. They are read at each look, for it is
+// from here that any later run, on any machine, takes them.
+func authorities(t plan.Target) []resource.Resource {
+	var want []resource.Resource
+	if t.PKI == nil {
+		for _, name := range certs.BundleFiles() {
+			want = append(want, resource.File{Path: pkiDir + "/" + name, Secret: true, Read: true})
+		}
+		return want
+	}
+	for _, f := range t.PKI.Files() {
+		want = append(want, resource.File{Path: pkiDir + "/" + f.Name, Mode: fs.FileMode(f.Mode), Content: f.Content.Reveal(), Secret: true, Read: true})
+	}
+	return want
+}
+
+// authority is the one file that a worker gets: a certificate, no key.
+func authority(t plan.Target) resource.File {
+	f := resource.File{Path: pkiDir + "/ca.crt"}
+	if t.PKI != nil {
+		f.Content = t.PKI.Kubernetes.CertPEM()
+	}
+	return f
+}
+
+func controlPlaneNames(c *cluster.Cluster, h inventory.Host) certs.ControlPlane {
+	return certs.ControlPlane{
+		NodeName: h.Name, NodeIP: h.NodeIP, DNSDomain: c.Network.DNSDomain, APIServiceIP: c.Network.APIServiceIP,
+		Endpoint: c.Endpoint.Host, CertSANs: c.CertSANs, Algorithm: certs.KeyAlgorithm(c.KeyAlgorithm),
+	}
+}
+
+// nodeCertificates are issued directly: an operator with the authority in hand needs no
+// bootstrap token and no approval. The kubelet rotates its client certificate from then on.
+func nodeCertificates(c *cluster.Cluster, t plan.Target) []resource.Resource {
+	var want []resource.Resource
+	for _, r := range certs.NodeRequests(certs.Node{Name: t.Name, IP: t.NodeIP, Algorithm: certs.KeyAlgorithm(c.KeyAlgorithm)}) {
+		cert := certificate(t, kubeletPKI, r)
+		if r.Name == certs.KubeletClient {
+			cert.CertPath, cert.KeyPath = kubeletClientPath, ""
+		}
+		want = append(want, cert)
+	}
+	return want
+}
+
+// kubeletClientPath is the link that the kubelet keeps on its newest client certificate.
+const kubeletClientPath = kubeletPKI + "/kubelet-client-current.pem"
+
+func certificate(t plan.Target, dir string, r certs.Named) resource.Certificate {
+	cert := resource.Certificate{
+		CertPath: dir + "/" + r.Name + ".crt", KeyPath: dir + "/" + r.Name + ".key",
+		Request: r.Request, Env: t.Env,
+	}
+	if t.PKI != nil {
+		cert.Issuer = t.PKI.Authority(r.Authority)
+	}
+	return cert
+}
+
+// kubeconfigs are how the components find and trust the API server. The kubelet and an
+// administrator go through the endpoint; controller-manager and scheduler use the API
+// server of their own host.
+func kubeconfigs() plan.Phase {
+	return plan.Phase{
+		Name:  "kubeconfigs",
+		Short: "kubeconfigs of administrator, components and kubelets",
+		On:    runsPods,
+		After: []plan.Edge{plan.SameHost("pki")},
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			var want []resource.Resource
+			kubeconfig := func(name string, w certs.KubeconfigWant) {
+				w.ClusterName = c.Name
+				if t.PKI != nil {
+					w.Authority = t.PKI.Kubernetes
+				}
+				want = append(want, resource.Kubeconfig{Path: kubernetesDir + "/" + name, Want: w, Env: t.Env})
+			}
+			if t.Has(inventory.RoleControlPlane) {
+				for _, r := range certs.KubeconfigRequests(controlPlaneNames(c, t.Host)) {
+					server := c.Endpoint.URL()
+					if r.Local {
+						server = localAPI(c, t.Host)
+					}
+					kubeconfig(r.Name, certs.KubeconfigWant{Server: server, User: r.User, Request: r.Request})
+				}
+			}
+			kubeconfig(certs.KubeletConf, certs.KubeconfigWant{
+				Server: c.Endpoint.URL(), User: "system:node:" + t.Name,
+				CertFile: kubeletClientPath, KeyFile: kubeletClientPath,
+			})
+			return want, nil
+		},
+	}
+}
+
+// localAPI is the API server of a control plane by its own address.
+func localAPI(c *cluster.Cluster, h inventory.Host) string {
+	return cluster.Endpoint{Host: h.NodeIP.String(), Port: c.Endpoint.Port}.URL()
+}

@@ -1,0 +1,148 @@
+package phases
+
+import (
+	"cmp"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"kubewright/addons"
+	"kubewright/cluster"
+	"kubewright/internal/catalog"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
+	"kubewright/inventory"
+	"kubewright/templates"
+)
+
+const (
+	containerdConfig = "/etc/containerd/config.toml"
+	containerdUnit   = "/etc/systemd/system/containerd.service"
+	registriesDir    = "/etc/containerd/certs.d"
+)
+
+// runtime installs containerd and runc, and has containerd pull from the mirrors.
+func runtime() plan.Phase {
+	return plan.Phase{
+		Name:  "runtime",
+		Short: "containerd and runc",
+		On:    runsPods,
+		After: []plan.Edge{plan.SameHost("host")},
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			config, err := templates.ContainerdConfig(templates.ContainerdConfigData{
+				SandboxImage:        c.Release.Image("pause"),
+				RestrictOOMScoreAdj: t.Looked && !t.Facts.CapSysResource,
+			})
+			if err != nil {
+				return nil, err
+			}
+			unit, err := templates.ContainerdUnit()
+			if err != nil {
+				return nil, err
+			}
+			installed := slices.Concat(artifact(c, t, "containerd"), artifact(c, t, "runc"))
+			want := slices.Concat(installed, []resource.Resource{
+				resource.Dir{Path: "/etc/containerd"},
+				resource.Byproduct{Path: "/var/lib/containerd", Tree: true},
+				resource.File{Path: containerdConfig, Content: config},
+				resource.File{Path: containerdUnit, Content: unit},
+			})
+			// containerd makes these itself when it starts.
+			for _, dir := range []string{"/opt/containerd", "/opt/containerd/bin", "/opt/containerd/lib"} {
+				want = append(want, resource.Dir{Path: dir})
+			}
+			// Mirrors are read at each pull: containerd need not restart for them.
+			mirrors, err := registryHosts(c)
+			if err != nil {
+				return nil, err
+			}
+			want = append(want, mirrors...)
+			on := []resource.ID{resource.FileID(containerdConfig), resource.FileID(containerdUnit)}
+			for _, r := range installed {
+				on = append(on, r.ID())
+			}
+			return append(want, resource.Unit{Name: "containerd.service", On: on}), nil
+		},
+	}
+}
+
+func registryHosts(c *cluster.Cluster) ([]resource.Resource, error) {
+	want := []resource.Resource{resource.Dir{Path: registriesDir}}
+	for _, registry := range slices.Sorted(maps.Keys(c.Artifacts.RegistryMirrors)) {
+		hosts, err := templates.RegistryHosts(templates.RegistryHostsData{Registry: registry, Mirrors: c.Artifacts.RegistryMirrors[registry]})
+		if err != nil {
+			return nil, err
+		}
+		file := templates.RegistryHostsPath(registry)
+		want = append(want, resource.Dir{Path: path.Dir(file)}, resource.File{Path: file, Content: hosts})
+	}
+	return want, nil
+}
+
+// runsPods picks the hosts that have a kubelet.
+func runsPods(h inventory.Host) bool {
+	return h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleWorker)
+}
+
+// binaries installs what the kubelet needs beside the runtime.
+func binaries() plan.Phase {
+	return plan.Phase{
+		Name:  "binaries",
+		Short: "kubelet, kubectl and CNI plugins",
+		On:    runsPods,
+		After: []plan.Edge{plan.SameHost("runtime")},
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			want := []resource.Resource{
+				resource.Dir{Path: "/opt/cni"}, resource.Dir{Path: "/opt/cni/bin"},
+				resource.Dir{Path: "/etc/cni"}, resource.Dir{Path: "/etc/cni/net.d"},
+			}
+			left, err := byproducts(c)
+			if err != nil {
+				return nil, err
+			}
+			want = append(want, left...)
+			want = append(want, artifact(c, t, "kubelet")...)
+			want = append(want, artifact(c, t, "cni-plugins")...)
+			if t.Has(inventory.RoleControlPlane) {
+				want = append(want, artifact(c, t, "kubectl")...)
+			}
+			return want, nil
+		},
+	}
+}
+
+// byproducts are what the pods of addons, the kubelet and the CNI library leave on a host.
+func byproducts(c *cluster.Cluster) ([]resource.Resource, error) {
+	leaves := []string{"/run/containerd/", "/var/lib/cni/", "/var/log/containers/", "/var/log/pods/"}
+	all, err := addons.Default()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range all {
+		if enabled(c, a.Name) {
+			leaves = append(leaves, a.Leaves...)
+		}
+	}
+	want := make([]resource.Resource, len(leaves))
+	for i, leaf := range leaves {
+		name, tree := strings.CutSuffix(leaf, "/")
+		want[i] = resource.Byproduct{Path: name, Tree: tree}
+	}
+	return want, nil
+}
+
+// artifact lists the binaries that a file of the catalogue brings. Where they go does not
+// depend on the architecture, which is not known before the first look.
+func artifact(c *cluster.Cluster, t plan.Target, name string) []resource.Resource {
+	file, _ := c.Release.File(name, cmp.Or(t.Facts.Arch, catalog.Arches()[0]))
+	var want []resource.Resource
+	for _, member := range slices.Sorted(maps.Keys(file.Members)) {
+		b := resource.Binary{Path: file.Members[member], Artifact: t.Artifacts[name]}
+		if file.Format != catalog.Raw {
+			b.Member = member
+		}
+		want = append(want, b)
+	}
+	return want
+}
