@@ -1,0 +1,337 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"kubewright/internal/fault"
+	"kubewright/internal/kube"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+	"kubewright/internal/resource"
+	"kubewright/inventory"
+)
+
+// operatorLifetime bounds the administrator certificate that a run has in memory.
+const operatorLifetime = 2 * time.Hour
+
+// apiProbeTimeout is how long a plan waits for an API server that should be there.
+const apiProbeTimeout = 5 * time.Second
+
+// api holds a client for each control plane's own API server, through that host's
+// connection: nothing depends on a load balancer or a route from the operator.
+type api struct {
+	mu      sync.Mutex
+	clients map[string]*kube.Client
+}
+
+func newAPI() *api { return &api{clients: map[string]*kube.Client{}} }
+
+func (a *api) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.clients {
+		c.Close()
+	}
+}
+
+// client is the client for the API server on a control plane; "" is any that was reached.
+func (s *Session) client(name string) (*kube.Client, error) {
+	m := s.controlPlane(name)
+	if m == nil {
+		return nil, fault.New(fault.Unreachable, "no control plane was reached")
+	}
+	s.api.mu.Lock()
+	defer s.api.mu.Unlock()
+	if c, ok := s.api.clients[m.Name]; ok {
+		return c, nil
+	}
+	pair, err := s.operatorPair()
+	if err != nil {
+		return nil, err
+	}
+	c, err := kube.New(kube.Config{
+		Server: "https://" + net.JoinHostPort(m.NodeIP.String(), strconv.Itoa(s.Cluster.Endpoint.Port)),
+		CAPEM:  s.pki.Kubernetes.CertPEM(), Client: pair, Dial: s.dialVia(m),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.api.clients[m.Name] = c
+	return c, nil
+}
+
+func (s *Session) controlPlane(name string) *member {
+	for _, m := range s.hosts {
+		if m.Has(inventory.RoleControlPlane) && m.observed != nil && (name == "" || name == m.Name) {
+			return m
+		}
+	}
+	return nil
+}
+
+// objects asks a phase for its API objects.
+func (s *Session) objects(p plan.Phase) ([]kube.Object, error) {
+	w := plan.World{PKI: s.pki, Targets: map[string]plan.Target{}, Manifests: s.manifests}
+	for _, m := range s.hosts {
+		if m.observed != nil {
+			w.Targets[m.Name] = m.target
+		}
+	}
+	w.Scope = s.scope()
+	objects, err := p.Objects(s.Cluster, w)
+	if err != nil {
+		return nil, fmt.Errorf("phase %s: %w", p.Name, err)
+	}
+	return objects, nil
+}
+
+// scope are the hosts that this run is about.
+func (s *Session) scope() []inventory.Host {
+	var hosts []inventory.Host
+	for _, m := range s.wanted() {
+		hosts = append(hosts, m.Host)
+	}
+	return hosts
+}
+
+// skips tells whether a phase that is about the API is left out of this run: it was not
+// asked for, or it is about the whole cluster and only some hosts were looked at.
+func (s *Session) skips(p plan.Phase) bool {
+	if p.Desire != nil || p.Checks || (s.Only != nil && !s.Only[p.Name]) {
+		return true
+	}
+	return !p.PerHost && len(s.wanted()) < len(s.Cluster.Hosts)
+}
+
+// loadManifests gets the upstream manifests that phases make objects from.
+func (s *Session) loadManifests(ctx context.Context) error {
+	s.manifests = map[string][]byte{}
+	m := s.controlPlane("")
+	if m == nil {
+		return nil
+	}
+	for _, p := range s.Phases {
+		if p.Manifests == nil {
+			continue
+		}
+		for _, name := range p.Manifests(s.Cluster) {
+			content, err := s.manifest(ctx, m.target.Artifacts[name])
+			if err != nil {
+				return fault.Wrap(fault.Other, err)
+			}
+			s.manifests[name] = content
+		}
+	}
+	return nil
+}
+
+// planObjects compares the API objects of all phases. Where the API is not there yet,
+// the plan says what it waits for instead of guessing.
+func (s *Session) planObjects(ctx context.Context) ([]plan.Objects, error) {
+	s.api = newAPI()
+	if err := s.loadManifests(ctx); err != nil {
+		return nil, err
+	}
+	unknown := s.apiUnknown(ctx)
+	var out []plan.Objects
+	for _, p := range s.Phases {
+		if p.Objects == nil || s.skips(p) {
+			continue
+		}
+		objects, err := s.objects(p)
+		if err != nil {
+			return nil, err
+		}
+		o := plan.Objects{Phase: p.Name, Unknown: unknown}
+		if unknown != "" {
+			for _, obj := range objects {
+				o.Changes = append(o.Changes, plan.ObjectChange{Name: kube.Name(obj), Create: true})
+			}
+		} else if o.Changes, err = s.diffObjects(ctx, objects); err != nil {
+			return nil, fmt.Errorf("phase %s: %w", p.Name, err)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// apiUnknown says why API objects cannot be compared, "" when they can.
+func (s *Session) apiUnknown(ctx context.Context) string {
+	if s.newPKI {
+		return "known after the control plane is up"
+	}
+	client, err := s.client("")
+	if err != nil {
+		return err.Error()
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiProbeTimeout)
+	defer cancel()
+	if ok, detail, err := client.APIReady().Check(ctx); !ok || err != nil {
+		return "known after the control plane is up (" + detail + errText(err) + ")"
+	}
+	return ""
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (s *Session) diffObjects(ctx context.Context, objects []kube.Object) ([]plan.ObjectChange, error) {
+	client, err := s.client("")
+	if err != nil {
+		return nil, err
+	}
+	changes, err := client.Diff(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	var out []plan.ObjectChange
+	for _, c := range changes {
+		if c.Action == kube.Keep {
+			continue
+		}
+		oc := plan.ObjectChange{Name: kube.Name(c.Object), Create: c.Action == kube.Create}
+		for _, f := range c.Fields {
+			oc.Fields = append(oc.Fields, resource.Field{Name: f.Path, Old: f.Old, New: f.New})
+		}
+		out = append(out, oc)
+	}
+	return out, nil
+}
+
+// applyCluster makes the API objects true, phase by phase, each as soon as what it comes
+// after is done, while hosts are still at work.
+func (s *Session) applyCluster(ctx context.Context, done *latches) (err error) {
+	defer func() { done.abandon(clusterHost, err) }()
+	for _, p := range s.Phases {
+		if s.skips(p) {
+			done.set(p.Name, clusterHost, nil)
+			continue
+		}
+		if err := done.awaitBarriers(ctx, []plan.Phase{p}); err != nil {
+			return &fault.Error{Kind: fault.ChangeFailed, Op: p.Name, Err: fmt.Errorf("not begun: %w", err)}
+		}
+		if err := s.applyPhase(ctx, p); err != nil {
+			return err
+		}
+		done.set(p.Name, clusterHost, nil)
+	}
+	return nil
+}
+
+// applyPhase runs one phase that is about the API.
+func (s *Session) applyPhase(ctx context.Context, p plan.Phase) error {
+	start := s.Now()
+	s.emit(report.Event{Kind: report.PhaseStarted, Phase: p.Name})
+	if p.Waits != nil {
+		if err := s.awaitAll(ctx, p.Name, clusterHost, p.Waits(s.Cluster, s.scope())); err != nil {
+			return err
+		}
+	}
+	if p.Objects != nil {
+		if err := s.applyObjects(ctx, p); err != nil {
+			return &fault.Error{Kind: fault.ChangeFailed, Op: p.Name, Err: err}
+		}
+	}
+	if p.Ready != nil {
+		if err := s.awaitAll(ctx, p.Name, clusterHost, p.Ready(s.Cluster, s.scope())); err != nil {
+			return err
+		}
+	}
+	if p.Verify {
+		if err := s.verifyPhase(ctx, p.Name); err != nil {
+			return err
+		}
+	}
+	s.emit(report.Event{Kind: report.PhaseDone, Phase: p.Name, Duration: s.Now().Sub(start)})
+	return nil
+}
+
+func (s *Session) applyObjects(ctx context.Context, p plan.Phase) error {
+	client, err := s.client("")
+	if err != nil {
+		return err
+	}
+	objects, err := s.objects(p)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
+	defer cancel()
+	changes, err := client.Diff(ctx, objects)
+	if err != nil {
+		return err
+	}
+	if err := client.Apply(ctx, changes); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if c.Action != kube.Keep {
+			s.emit(report.Event{Kind: report.ResourceChanged, Phase: p.Name, Resource: kube.Name(c.Object), Message: c.Action.String()})
+		}
+	}
+	return nil
+}
+
+// awaitAll waits for conditions, all at once, until the deadline.
+func (s *Session) awaitAll(ctx context.Context, phase, hostName string, conditions []plan.Condition) error {
+	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
+	defer cancel()
+	errs := make([]error, len(conditions))
+	var wg sync.WaitGroup
+	for i, c := range conditions {
+		wg.Go(func() { errs[i] = s.await(ctx, phase, hostName, c) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *Session) await(ctx context.Context, phase, hostName string, c plan.Condition) error {
+	condition, err := s.condition(c)
+	if err != nil {
+		return err
+	}
+	start := s.Now()
+	err = kube.Wait(ctx, condition, func(detail string) {
+		s.emit(report.Event{Kind: report.Waiting, Host: hostName, Phase: phase, Message: condition.String() + ": " + detail})
+	})
+	s.emit(report.Event{Kind: report.WaitDone, Host: hostName, Phase: phase, Message: condition.String(), Duration: s.Now().Sub(start), Err: err})
+	if err != nil {
+		return &fault.Error{Kind: fault.Unhealthy, Host: hostName, Op: phase, Err: err}
+	}
+	return nil
+}
+
+// condition binds a condition to the client that can see it.
+func (s *Session) condition(c plan.Condition) (kube.Condition, error) {
+	name := ""
+	if c.Kind == plan.APIReady {
+		name = c.Name
+	}
+	client, err := s.client(name)
+	if err != nil {
+		return nil, err
+	}
+	switch c.Kind {
+	case plan.APIReady:
+		return client.APIReady(), nil
+	case plan.NodeRegistered:
+		return client.NodeRegistered(c.Name), nil
+	case plan.NodeReady:
+		return client.NodeReady(c.Name), nil
+	case plan.DeploymentAvailable:
+		return client.DeploymentAvailable(c.Namespace, c.Name), nil
+	case plan.DaemonSetReady:
+		return client.DaemonSetReady(c.Namespace, c.Name), nil
+	}
+	return nil, fmt.Errorf("unknown condition %q", c.Kind)
+}

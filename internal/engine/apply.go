@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"kubewright/internal/fault"
+	"kubewright/internal/host"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+	"kubewright/internal/resource"
+	"kubewright/internal/sh"
+	"kubewright/inventory"
+)
+
+// apply walks the graph of (phase, host): each host runs ahead through its segments and
+// stops at barriers only; API objects are made as soon as what they come after is ready.
+// A failure blocks what depends on it and nothing else.
+func (s *Session) apply(ctx context.Context) error {
+	done := newLatches(s.Phases, s.wanted())
+	var mu sync.Mutex
+	var errs []error
+	fail := func(err error) {
+		if err != nil {
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { fail(s.applyCluster(ctx, done)) })
+	for _, m := range s.wanted() {
+		wg.Go(func() {
+			err := s.applyHost(ctx, m, done)
+			if err != nil {
+				s.emit(report.Event{Kind: report.HostFailed, Host: m.Name, Err: err})
+			}
+			fail(err)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// applyHost runs the segments of one host. When one fails, its later phases count as
+// failed too, so that nobody waits for them.
+func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err error) {
+	defer func() { done.abandon(m.Name, err) }()
+	for i, segment := range plan.Segments(s.Phases, m.Host) {
+		if err := done.awaitBarriers(ctx, segment); err != nil {
+			return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: segment[0].Name, Err: fmt.Errorf("not begun: %w", err)}
+		}
+		names := s.phasesToRun(segment)
+		if i == 0 && s.Only == nil {
+			names["prune"] = true
+		}
+		if err := s.act(ctx, m, names); err != nil {
+			return err
+		}
+		for _, p := range segment {
+			if p.Ready != nil && names[p.Name] {
+				if err := s.awaitAll(ctx, p.Name, m.Name, p.Ready(s.Cluster, []inventory.Host{m.Host})); err != nil {
+					return err
+				}
+			}
+			done.set(p.Name, m.Name, nil)
+		}
+	}
+	return nil
+}
+
+func (s *Session) phasesToRun(segment []plan.Phase) map[string]bool {
+	names := map[string]bool{}
+	for _, p := range segment {
+		if s.Only == nil || s.Only[p.Name] {
+			names[p.Name] = true
+		}
+	}
+	return names
+}
+
+// act changes a host, and goes on where it was when the connection is lost on the way:
+// it connects and looks again first, and does what is still to be done.
+func (s *Session) act(ctx context.Context, m *member, phases map[string]bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.ActTimeout)
+	defer cancel()
+	for {
+		err := s.actOnce(ctx, m, phases)
+		var lost *host.LostError
+		if !errors.As(err, &lost) {
+			return err
+		}
+		s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "connection lost, connecting again: " + err.Error()})
+		if err := s.resume(ctx, m); err != nil {
+			return err
+		}
+	}
+}
+
+// actOnce is one exec that runs every step of the segment and looks again, so that what
+// it reports is what is there. No tasks, no exec.
+func (s *Session) actOnce(ctx context.Context, m *member, phases map[string]bool) error {
+	tasks := m.plan.Tasks(phases)
+	if len(tasks) == 0 {
+		return nil
+	}
+	needs := m.plan.Artifacts(phases)
+	delivery, err := s.delivery(ctx, m, needs)
+	if err != nil {
+		return err
+	}
+	answers, err := s.perform(ctx, m, join(delivery, tasks, dropTasks(needs)))
+	if fetchFailed(err) && s.Cluster.Artifacts.Delivery == "auto" {
+		s.emit(report.Event{Kind: report.Notice, Host: m.Name, Message: "cannot fetch for itself, files are pushed: " + err.Error()})
+		if delivery, err = s.push(ctx, m, needs); err != nil {
+			return err
+		}
+		answers, err = s.perform(ctx, m, join(delivery, tasks, dropTasks(needs)))
+	}
+	if err != nil {
+		return err
+	}
+	return s.converged(m, phases, answers)
+}
+
+func join(lists ...[]sh.Task) []sh.Task {
+	var out []sh.Task
+	for _, l := range lists {
+		out = append(out, l...)
+	}
+	return out
+}
+
+// perform runs tasks and returns what the host looks like afterwards.
+func (s *Session) perform(ctx context.Context, m *member, tasks []sh.Task) (*sh.Answers, error) {
+	marker := newMarker()
+	script := sh.RenderTasks(marker, tasks, m.asked)
+	progress := &tracker{session: s, member: m, tasks: tasks}
+	out := sh.NewWatcher(marker, progress.on)
+	err := s.run(ctx, m, script, out, fmt.Sprintf("act (%d tasks)", len(tasks)))
+	progress.finish()
+	if err != nil {
+		failed := progress.failed()
+		var exit *host.ExitError
+		fetching := errors.As(err, &exit) && strings.HasPrefix(failed.ID, fetchPrefix)
+		if err = s.hostError(m, failed.Phase+": "+failed.ID, err); fetching {
+			err = &fetchError{err}
+		}
+		return nil, err
+	}
+	answers, err := sh.ParseAnswers(marker, m.asked, out.Bytes())
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: "verify", Err: err}
+	}
+	return answers, nil
+}
+
+// converged compares again: a resource that is still not as wanted is an error, never a
+// reason to try once more.
+func (s *Session) converged(m *member, phases map[string]bool, answers *sh.Answers) error {
+	after, err := plan.ForHost(m.Name, m.groups, answers)
+	if err != nil {
+		return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: "verify", Err: err}
+	}
+	var errs []error
+	for _, it := range after.Changes() {
+		if phases[it.Phase] {
+			errs = append(errs, fault.New(fault.ChangeFailed, "%s is not as wanted after it was changed: %s", it.Change.ID, fields(it.Change.Fields)).On(m.Name).During(it.Phase))
+		}
+	}
+	m.observed, m.plan = answers, after
+	return errors.Join(errs...)
+}
+
+func fields(fs []resource.Field) string {
+	parts := make([]string, len(fs))
+	for i, f := range fs {
+		parts[i] = fmt.Sprintf("%s is %q, want %q", f.Name, f.Old, f.New)
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,183 @@
+// Package engine makes plans real: it connects to the hosts, looks at each with one
+// exec, has the pure packages compare, and acts with one exec a segment. What is to be
+// true is none of its business: that is in the phases.
+package engine
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"kubewright/certs"
+	"kubewright/cluster"
+	"kubewright/internal/catalog"
+	"kubewright/internal/host"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+	"kubewright/internal/resource"
+	"kubewright/inventory"
+)
+
+// Dialer connects to a host.
+type Dialer func(ctx context.Context, h inventory.Host) (host.Conn, error)
+
+// Files provides artifacts: their digests and locations, and verified local copies.
+type Files interface {
+	Resolve(ctx context.Context, files []catalog.File) (map[string]resource.Artifact, error)
+	Open(ctx context.Context, a resource.Artifact) (path string, err error)
+}
+
+// Options is what a run needs to know. Everything that touches the world outside comes
+// in here: connections, files, time, randomness.
+type Options struct {
+	Cluster *cluster.Cluster
+	Phases  []plan.Phase
+	Dial    Dialer
+	Files   Files
+	Sink    report.Sink
+	Now     func() time.Time
+	Rand    io.Reader
+	// Limit picks the hosts that are planned and changed; nil means all. Others are
+	// connected to only when they are control planes, whose CA and API are needed.
+	Limit inventory.Selector
+	// Only names the phases to run; nil means all. Everything is planned all the same,
+	// since a phase depends on what others make of their resources.
+	Only map[string]bool
+	// Holder says who takes the hosts' lock: user, machine, process, command, start.
+	Holder string
+	// ForceUnlock takes the lock from whoever has it.
+	ForceUnlock bool
+	// Timeouts; zero means the default.
+	ConnectTimeout, ReconnectTimeout, ActTimeout, ReadyTimeout time.Duration
+}
+
+// Engine runs plans for one cluster.
+type Engine struct {
+	Options
+	env func() certs.Env
+}
+
+// Default deadlines. Acting includes downloads of some hundred megabytes.
+const (
+	defaultConnectTimeout   = 30 * time.Second
+	defaultReconnectTimeout = 3 * time.Minute // a reboot
+	defaultActTimeout       = 20 * time.Minute
+	defaultReadyTimeout     = 6 * time.Minute
+	lookTimeout             = time.Minute
+	// lockTimeout includes waiting for the last step of a run that was killed.
+	lockTimeout = 3 * time.Minute
+)
+
+// New makes an engine. The phases must be well formed.
+func New(o Options) (*Engine, error) {
+	if err := plan.CheckPhases(o.Phases); err != nil {
+		return nil, err
+	}
+	if o.Limit == nil {
+		o.Limit = inventory.Everyone
+	}
+	setDefault(&o.ConnectTimeout, defaultConnectTimeout)
+	setDefault(&o.ReconnectTimeout, defaultReconnectTimeout)
+	setDefault(&o.ActTimeout, defaultActTimeout)
+	setDefault(&o.ReadyTimeout, defaultReadyTimeout)
+	return &Engine{Options: o, env: func() certs.Env { return certs.Env{Now: o.Now(), Rand: o.Rand} }}, nil
+}
+
+func setDefault(d *time.Duration, value time.Duration) {
+	if *d == 0 {
+		*d = value
+	}
+}
+
+// Stats is what a run cost on one host.
+type Stats struct {
+	Host string
+	host.Stats
+}
+
+// Session is a run in progress: connections, and what was seen through them. It is made
+// by Open and must be closed.
+type Session struct {
+	*Engine
+	hosts  []*member
+	pki    *certs.Bundle
+	newPKI bool
+	api    *api
+	// manifests holds the upstream manifests of the addons by artifact name.
+	manifests map[string][]byte
+	// takeLock takes a host's lock when the run changes things; stopLocks frees them all.
+	takeLock  func(*member) error
+	stopLocks context.CancelFunc
+}
+
+// Plan looks at all hosts and says what an apply would do. It changes nothing.
+func (e *Engine) Plan(ctx context.Context) (_ *plan.Plan, _ []Stats, err error) {
+	defer e.begin("plan")(&err)
+	s, err := e.open(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.Close()
+	p, err := s.plan(ctx)
+	return p, s.stats(), err
+}
+
+// Apply makes true what is wanted. confirm is shown the plan before anything changes and
+// may stop the run with an error.
+func (e *Engine) Apply(ctx context.Context, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
+	defer e.begin("apply")(&err)
+	s, err := e.open(ctx, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.Close()
+	p, err := s.plan(ctx)
+	if err != nil {
+		return p, s.stats(), err
+	}
+	if err := confirm(p); err != nil {
+		return p, s.stats(), err
+	}
+	err = s.apply(ctx)
+	return p, s.stats(), err
+}
+
+// begin reports the start of a run, and returns what reports its end.
+func (e *Engine) begin(what string) (end func(*error)) {
+	start := e.Now()
+	e.Sink.Emit(report.Event{Time: start, Kind: report.RunStarted, Message: what})
+	return func(err *error) {
+		now := e.Now()
+		e.Sink.Emit(report.Event{Time: now, Kind: report.RunDone, Message: what, Duration: now.Sub(start), Err: *err})
+	}
+}
+
+// Close ends all connections; the hosts' locks end with them.
+func (s *Session) Close() {
+	if s.stopLocks != nil {
+		s.stopLocks()
+	}
+	if s.api != nil {
+		s.api.close()
+	}
+	for _, m := range s.hosts {
+		if m.conn != nil {
+			_ = m.conn.Close() // nothing is written through it any more
+		}
+	}
+}
+
+func (s *Session) stats() []Stats {
+	var out []Stats
+	for _, m := range s.hosts {
+		if m.conn != nil {
+			out = append(out, Stats{Host: m.Name, Stats: m.conn.Stats()})
+		}
+	}
+	return out
+}
+
+func (s *Session) emit(e report.Event) {
+	e.Time = s.Now()
+	s.Sink.Emit(e)
+}

@@ -1,0 +1,244 @@
+package engine_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"kubewright/certs"
+	"kubewright/internal/engine"
+	"kubewright/internal/fault"
+	"kubewright/internal/plan"
+	"kubewright/internal/sh"
+	"kubewright/internal/sh/shtest"
+	"kubewright/inventory"
+	"kubewright/phases"
+)
+
+// pkiLab is two control planes and a worker, with the real phase that gives them their
+// authorities and certificates.
+func pkiLab(t *testing.T) *lab {
+	t.Helper()
+	var pki plan.Phase
+	for _, p := range phases.All() {
+		if p.Name == "pki" {
+			pki = p
+		}
+	}
+	pki.After = nil
+	l := newLab(t, 3, pki)
+	l.cluster.Hosts[1].Roles = l.cluster.Hosts[0].Roles // w1 is a control plane too
+	return l
+}
+
+func newBundle(t *testing.T) *certs.Bundle {
+	t.Helper()
+	b, err := certs.GenerateBundle(certs.ECDSAP256, certs.Env{Now: time.Now(), Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// give puts files of a bundle on a host, those whose names are given, or all.
+func give(r *shtest.Root, b *certs.Bundle, names ...string) {
+	for _, f := range b.Files() {
+		if len(names) == 0 || contains(names, f.Name) {
+			r.Write(engine.PKIDir+"/"+f.Name, string(f.Content.Reveal()))
+		}
+	}
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// requireAuthorities wants these authorities on both control planes, and no key of theirs
+// on the worker.
+func (l *lab) requireAuthorities(b *certs.Bundle) {
+	l.t.Helper()
+	for _, name := range []string{"cp1", "w1"} {
+		for _, f := range b.Files() {
+			if l.roots[name].Read(engine.PKIDir+"/"+f.Name) != string(f.Content.Reveal()) {
+				l.t.Errorf("%s has another %s", name, f.Name)
+			}
+		}
+	}
+	if l.roots["w2"].Read(engine.PKIDir+"/ca.crt") != string(b.Kubernetes.CertPEM()) || l.roots["w2"].Read(engine.PKIDir+"/ca.key") != "" {
+		l.t.Error("the worker has to have the certificate of the authority, and no key")
+	}
+}
+
+// A new cluster gets authorities once; every later run, on whatever machine, adopts them.
+func TestAuthoritiesAreMadeOnce(t *testing.T) {
+	l := pkiLab(t)
+	p, err := l.plan()
+	if err != nil || !p.NewPKI || p.CA != "" {
+		t.Fatalf("a new cluster: %+v, %v", p, err)
+	}
+	l.mustApply()
+	ca := l.roots["cp1"].Read(engine.PKIDir + "/ca.crt")
+	if p, err = l.plan(); err != nil {
+		t.Fatal(err)
+	}
+	if p.NewPKI || p.CA == "" || !p.Empty() {
+		t.Fatalf("the next run: new %v, CA %q, %d changes", p.NewPKI, p.CA, p.Count())
+	}
+	if err := os.RemoveAll(l.roots["w1"].Path("/etc/kubernetes")); err != nil {
+		t.Fatal(err)
+	}
+	l.mustApply() // w1 gets them back from cp1
+	for _, name := range []string{"cp1", "w1", "w2"} {
+		if l.roots[name].Read(engine.PKIDir+"/ca.crt") != ca {
+			t.Errorf("%s has another authority", name)
+		}
+	}
+}
+
+// Authorities that were there, on one control plane, are taken over, as they are.
+func TestAuthoritiesAreAdopted(t *testing.T) {
+	l := pkiLab(t)
+	b := newBundle(t)
+	give(l.roots["w1"], b)
+	p, err := l.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.NewPKI || p.CA != b.Kubernetes.Fingerprint() {
+		t.Fatalf("CA %q, want %q", p.CA, b.Kubernetes.Fingerprint())
+	}
+	l.mustApply()
+	l.requireAuthorities(b)
+}
+
+// refused requires that a run ends with a kind of error that says something, that it has
+// a hint or a remedy, and that nothing was changed.
+func (l *lab) refused(kind fault.Kind, says ...string) {
+	l.t.Helper()
+	before := map[string]map[string]string{}
+	for name, r := range l.roots {
+		before[name] = r.Tree()
+	}
+	err := l.apply()
+	if code := fault.ExitCode(err); code != int(kind) {
+		l.t.Errorf("exit code %d, want %d: %v", code, kind, err)
+	}
+	text := fmt.Sprint(err) + strings.Join(fault.Hints(err), "\n")
+	for _, s := range says {
+		if !strings.Contains(text, s) {
+			l.t.Errorf("the error does not say %q: %s", s, text)
+		}
+	}
+	for name, r := range l.roots {
+		for p, was := range before[name] {
+			if now := r.Tree()[p]; now != was && !strings.HasPrefix(p, sh.StateDir) {
+				l.t.Errorf("%s: %s changed from %q to %q", name, p, was, now)
+			}
+		}
+	}
+}
+
+func TestTwoAuthoritiesAreRefused(t *testing.T) {
+	l := pkiLab(t)
+	a, b := newBundle(t), newBundle(t)
+	give(l.roots["cp1"], a)
+	give(l.roots["w1"], b)
+	l.refused(fault.Preflight, "cp1", "w1", "two different clusters", "ca.crt")
+}
+
+func TestAuthorityLostWithDataIsRefused(t *testing.T) {
+	l := pkiLab(t)
+	l.roots["cp1"].Write("/var/lib/etcd/member/snap/db", "data")
+	l.refused(fault.Preflight, "cp1", "etcd has data", "backup")
+}
+
+// Half a set of files that somebody else left is not completed: its other half may sign
+// for a running cluster.
+func TestPartOfForeignAuthoritiesIsRefused(t *testing.T) {
+	l := pkiLab(t)
+	give(l.roots["cp1"], newBundle(t), "ca.crt", "ca.key")
+	l.refused(fault.Preflight, "cp1", "front-proxy-ca.crt", "sa.key")
+	l.roots["cp1"].Write(sh.ManifestPath, "file:"+engine.PKIDir+"/ca.crt\t-\n")
+	l.roots["cp1"].Write("/var/lib/etcd/member/snap/db", "data") // ours, but in use
+	l.refused(fault.Preflight, "cp1", "front-proxy-ca.crt")
+}
+
+// A run of ours that was cut while it wrote the authorities is completed, with those that
+// are whole.
+func TestAuthoritiesBegunByUsAreCompleted(t *testing.T) {
+	l := pkiLab(t)
+	b := newBundle(t)
+	give(l.roots["cp1"], b, "ca.crt", "ca.key", "front-proxy-ca.crt")
+	give(l.roots["w1"], b, "ca.crt")
+	l.roots["cp1"].Write(sh.ManifestPath, "file:"+engine.PKIDir+"/ca.crt\tabc\nfile:"+engine.PKIDir+"/ca.key\tabc\nfile:"+engine.PKIDir+"/front-proxy-ca.crt\t-\n")
+	l.roots["w1"].Write(sh.ManifestPath, "file:"+engine.PKIDir+"/ca.crt\t-\n")
+	l.mustApply()
+	if l.roots["w1"].Read(engine.PKIDir+"/ca.key") != string(b.Kubernetes.KeyPEM().Reveal()) {
+		t.Error("the authority that was whole was not kept")
+	}
+	if l.roots["cp1"].Read(engine.PKIDir+"/front-proxy-ca.crt") != l.roots["w1"].Read(engine.PKIDir+"/front-proxy-ca.crt") {
+		t.Error("the control planes have different authorities")
+	}
+}
+
+// Whether there is a cluster is known only when every control plane was seen.
+func TestUnseenControlPlane(t *testing.T) {
+	l := pkiLab(t)
+	limit, err := inventory.ParseSelector("cp1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.options = func(o *engine.Options) { o.Limit = limit }
+	l.refuse["w1"] = true
+	l.refused(fault.Unreachable, "w1", "every control plane")
+	give(l.roots["cp1"], newBundle(t)) // here is the answer: w1 need not be seen
+	if err := l.apply(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A control plane that is new beside a running etcd would begin a cluster of its own.
+func TestNewMemberIsRefused(t *testing.T) {
+	l := pkiLab(t)
+	give(l.roots["cp1"], newBundle(t))
+	l.roots["cp1"].Write("/var/lib/etcd/member/snap/db", "data")
+	l.refused(fault.Preflight, "w1", "not a member")
+}
+
+// A host that is a control plane no more keeps its data: pruning it would take a member
+// from the others without asking them.
+func TestLostRoleKeepsData(t *testing.T) {
+	l := pkiLab(t)
+	give(l.roots["cp1"], newBundle(t))
+	l.roots["cp1"].Write("/var/lib/etcd/member/snap/db", "data")
+	l.roots["w1"].Write("/var/lib/etcd/member/snap/db", "data")
+	l.roots["w1"].Write(sh.ManifestPath, "tree:/var/lib/etcd\tdigest\n")
+	l.cluster.Hosts[1].Roles = []inventory.Role{inventory.RoleWorker}
+	l.refused(fault.Preflight, "w1", "no control plane any more", "reset")
+	if l.roots["w1"].Read("/var/lib/etcd/member/snap/db") != "data" {
+		t.Error("the data is gone")
+	}
+}
+
+// Preflight's refusals stop a run, all at once, unless they are ignored by name.
+func TestPreflight(t *testing.T) {
+	l := newLab(t, 2, service("a", "1"))
+	l.cluster.IgnoreChecks = nil
+	for name, r := range l.roots {
+		r.Write("/proc/meminfo", "MemTotal:         100000 kB\n")
+		r.Write("/var/lib/kubewright/cluster", map[string]string{"cp1": "lab sha256:x\n", "w1": "other sha256:y\n"}[name])
+	}
+	l.refused(fault.Preflight, "cp1", "w1", "memory", "belongs to the cluster other")
+	p, err := l.plan()
+	if err == nil || p == nil || len(p.Checks) == 0 {
+		t.Errorf("a plan has to show the checks that refuse: %v", err)
+	}
+}

@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"kubewright/internal/catalog"
+	"kubewright/internal/check"
+	"kubewright/internal/facts"
+	"kubewright/internal/fault"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
+	"kubewright/internal/sh"
+	"kubewright/inventory"
+)
+
+// plan turns what was seen into what would be done, for the hosts in scope and the API.
+func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
+	if err := s.adopt(); err != nil {
+		return nil, err
+	}
+	p := &plan.Plan{Cluster: s.Cluster.Name, NewPKI: s.newPKI, Skew: map[string]time.Duration{}, Unreached: map[string]error{}}
+	if !s.newPKI {
+		p.CA = s.clusterID()
+	}
+	for _, m := range s.hosts {
+		if m.err != nil {
+			p.Unreached[m.Name] = m.err
+			continue
+		}
+		p.Skew[m.Name] = m.skew
+	}
+	var err error
+	if p.Checks, err = s.preflight(); err != nil {
+		return p, err
+	}
+	if err := s.target(ctx); err != nil {
+		return p, err
+	}
+	if err := s.planHosts(ctx); err != nil {
+		return p, err
+	}
+	for _, m := range s.wanted() {
+		p.Hosts = append(p.Hosts, s.limited(m.plan))
+	}
+	p.Objects, err = s.planObjects(ctx)
+	return p, err
+}
+
+// wanted are the members in the scope of this run.
+func (s *Session) wanted() []*member {
+	var out []*member
+	for _, m := range s.hosts {
+		if m.wanted {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// limited leaves out the items of phases that were not asked for.
+func (s *Session) limited(h plan.Host) plan.Host {
+	if s.Only == nil {
+		return h
+	}
+	out := plan.Host{Name: h.Name}
+	for _, it := range h.Items {
+		if s.Only[it.Phase] {
+			out.Items = append(out.Items, it)
+		}
+	}
+	return out
+}
+
+// preflight judges all hosts together, from facts that the look brought. The error is of
+// what refuses.
+func (s *Session) preflight() ([]check.Result, error) {
+	results, err := check.Preflight(s.checkWorld())
+	if err != nil {
+		return results, fault.Wrap(fault.BadInput, err)
+	}
+	var refusals []error
+	for _, r := range check.Grouped(results) {
+		if r.Severity == check.Refuse && !r.Ignored {
+			refusals = append(refusals, &fault.Error{Kind: fault.Preflight, Host: r.Host, Op: r.Check, Err: errors.New(r.Message), Hint: r.Remedy})
+		}
+	}
+	return results, errors.Join(refusals...)
+}
+
+// checkWorld is what the checks look at: all hosts that were seen.
+func (s *Session) checkWorld() check.World {
+	w := check.World{
+		ClusterName: s.Cluster.Name, PodCIDR: s.Cluster.Network.PodCIDR, ServiceCIDR: s.Cluster.Network.ServiceCIDR,
+		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Managed: map[string]bool{}, Ignore: s.Cluster.IgnoreChecks,
+		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.Endpoint.Port,
+	}
+	_, w.EvictionSet = s.Cluster.KubeletConfig["evictionHard"]
+	if !s.newPKI {
+		w.ClusterID, w.CAFingerprint = s.clusterID(), s.clusterID()
+	}
+	for _, m := range s.hosts {
+		if m.observed == nil {
+			continue
+		}
+		w.Hosts = append(w.Hosts, check.Host{
+			Name: m.Name, NodeIP: m.NodeIP, ControlPlane: m.Has(inventory.RoleControlPlane),
+			Etcd: m.Has(inventory.RoleEtcd), Worker: m.Has(inventory.RoleWorker),
+		})
+		w.Facts[m.Name], w.ClockSkew[m.Name] = m.facts, m.skew
+		w.Managed[m.Name] = s.managed(m)
+	}
+	return w
+}
+
+// managed tells whether a host is ours already: it carries a manifest, and the marker of
+// this cluster or, when the very first run was cut before it, none.
+func (s *Session) managed(m *member) bool {
+	if len(m.observed.Manifest) == 0 {
+		return false
+	}
+	name, id, marked := m.facts.Marker()
+	return !marked || (name == s.Cluster.Name && (s.newPKI || id == s.clusterID()))
+}
+
+// target completes what is known of each host: facts, authorities, artifacts.
+func (s *Session) target(ctx context.Context) error {
+	byArch := map[string]map[string]resource.Artifact{}
+	for _, m := range s.hosts {
+		if m.observed == nil {
+			continue
+		}
+		arch := m.facts.Arch
+		if _, ok := byArch[arch]; !ok {
+			files := s.Cluster.Release.Files(arch)
+			if len(files) == 0 {
+				return fault.New(fault.Preflight, "architecture %s is not supported; supported: %v", arch, catalog.Arches()).On(m.Name)
+			}
+			resolved, err := s.Files.Resolve(ctx, files)
+			if err != nil {
+				return err
+			}
+			byArch[arch] = resolved
+		}
+		m.target = plan.Target{Host: m.Host, Looked: true, Facts: m.facts, PKI: s.pki, Artifacts: byArch[arch], Env: s.env()}
+	}
+	return nil
+}
+
+// planHosts compares each host. Where facts brought up a question that was not asked,
+// the host is looked at once more.
+func (s *Session) planHosts(ctx context.Context) error {
+	members := s.wanted()
+	s.each(members, func(m *member) { m.err = s.planHost(ctx, m) })
+	var errs []error
+	for _, m := range members {
+		errs = append(errs, m.err)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Session) planHost(ctx context.Context, m *member) error {
+	var err error
+	if m.groups, err = plan.Desired(s.Phases, s.Cluster, m.target); err != nil {
+		return err
+	}
+	probes := probesOf(m.groups)
+	if !sh.Covers(m.asked, probes) {
+		if m.observed, err = s.ask(ctx, m, probes); err != nil {
+			return err
+		}
+		m.asked = probes
+	}
+	if m.plan, err = plan.ForHost(m.Name, m.groups, m.observed); err != nil {
+		return err
+	}
+	return s.decideDelivery(ctx, m)
+}
+
+// manifest reads an upstream manifest through the store.
+func (s *Session) manifest(ctx context.Context, a resource.Artifact) ([]byte, error) {
+	path, err := s.Files.Open(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}

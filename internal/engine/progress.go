@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+	"kubewright/internal/sh"
+)
+
+// tracker turns the progress lines of one act into events by phase and resource.
+type tracker struct {
+	session *Session
+	member  *member
+	tasks   []sh.Task
+
+	phase   string
+	begun   time.Time
+	task    time.Time
+	current int
+	bad     int
+}
+
+func (t *tracker) on(p sh.Progress) {
+	if p.Index < 0 || p.Index >= len(t.tasks) {
+		return
+	}
+	id := t.tasks[p.Index].ID
+	now := t.session.Now()
+	switch p.State {
+	case "start":
+		t.current, t.task = p.Index+1, now
+		if phase := t.tasks[p.Index].Phase; phase != t.phase {
+			t.finish()
+			t.phase, t.begun = phase, now
+			t.session.emit(report.Event{Kind: report.PhaseStarted, Host: t.member.Name, Phase: phase})
+		}
+	case "done":
+		t.session.emit(report.Event{Kind: report.ResourceChanged, Host: t.member.Name, Phase: t.phase, Resource: id, Duration: now.Sub(t.task)})
+	case "fail":
+		t.bad = p.Index + 1
+	}
+}
+
+// finish ends the phase that is under way.
+func (t *tracker) finish() {
+	if t.phase == "" {
+		return
+	}
+	t.session.emit(report.Event{Kind: report.PhaseDone, Host: t.member.Name, Phase: t.phase, Duration: t.session.Now().Sub(t.begun)})
+	t.phase = ""
+}
+
+// failed is the task at which the act stopped.
+func (t *tracker) failed() sh.Task {
+	for _, i := range []int{t.bad, t.current} {
+		if i > 0 {
+			return t.tasks[i-1]
+		}
+	}
+	return sh.Task{ID: "act", Phase: "begin"}
+}
+
+// latches say which phase is done on which host, and let others wait for it.
+type latches struct {
+	mu     sync.Mutex
+	phases map[string]map[string]*latch // phase, host
+}
+
+type latch struct {
+	ch  chan struct{}
+	err error
+	set bool
+}
+
+// clusterHost is the place of phases that are about the API only.
+const clusterHost = ""
+
+func newLatches(phases []plan.Phase, members []*member) *latches {
+	l := &latches{phases: map[string]map[string]*latch{}}
+	for _, p := range phases {
+		hosts := map[string]*latch{}
+		if p.Desire == nil {
+			hosts[clusterHost] = &latch{ch: make(chan struct{})}
+		} else {
+			for _, m := range members {
+				if p.On(m.Host) {
+					hosts[m.Name] = &latch{ch: make(chan struct{})}
+				}
+			}
+		}
+		l.phases[p.Name] = hosts
+	}
+	return l
+}
+
+func (l *latches) set(phase, host string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x := l.phases[phase][host]; x != nil && !x.set {
+		x.set, x.err = true, err
+		close(x.ch)
+	}
+}
+
+// abandon marks every phase of a host that was not done, with the reason.
+func (l *latches) abandon(host string, err error) {
+	if err == nil {
+		err = fmt.Errorf("%s: not run", host)
+	}
+	for phase := range l.phases {
+		l.set(phase, host, err)
+	}
+}
+
+// place names a host of a latch; phases without hosts are about the cluster.
+func place(host string) string {
+	if host == clusterHost {
+		return "the cluster"
+	}
+	return host
+}
+
+// awaitBarriers waits for the AllHosts edges of a segment.
+func (l *latches) awaitBarriers(ctx context.Context, segment []plan.Phase) error {
+	for _, p := range segment {
+		for _, e := range p.After {
+			if !e.All {
+				continue
+			}
+			for host, x := range l.phases[e.Phase] {
+				select {
+				case <-x.ch:
+					if x.err != nil {
+						// The cause is an error of its own, of the host where it happened.
+						return fmt.Errorf("phase %s was not done on %s", e.Phase, place(host))
+					}
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"kubewright/internal/fault"
+	"kubewright/internal/plan"
+	"kubewright/internal/sh"
+)
+
+// Reset removes from the hosts in scope what their manifests list, and the containers,
+// interfaces and packet filter rules that ran on top of it. It needs no API, no CA and no
+// host outside its scope. confirm is shown the plan first.
+func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
+	defer e.begin("reset")(&err)
+	s, err := e.openForReset(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.Close()
+	p := &plan.Plan{Cluster: e.Cluster.Name}
+	for _, m := range s.hosts {
+		if err := s.ours(m); err != nil {
+			return p, s.stats(), err
+		}
+		if len(m.observed.Manifest) > 0 {
+			m.plan = plan.Reset(m.Name, m.observed.Manifest)
+			p.Hosts = append(p.Hosts, m.plan)
+		}
+	}
+	if err := confirm(p); err != nil {
+		return p, s.stats(), err
+	}
+	s.each(s.hosts, func(m *member) { m.err = s.reset(ctx, m) })
+	var errs []error
+	for _, m := range s.hosts {
+		errs = append(errs, m.err)
+	}
+	return p, s.stats(), errors.Join(errs...)
+}
+
+// openForReset connects to the hosts in scope only: a cluster whose control plane is gone
+// can still be cleaned up.
+func (e *Engine) openForReset(ctx context.Context) (*Session, error) {
+	scoped := *e
+	c := *e.Cluster
+	c.Hosts = e.Cluster.Select(e.Limit)
+	scoped.Cluster = &c
+	return scoped.open(ctx, true)
+}
+
+// ours refuses a host that carries the marker of another cluster.
+func (s *Session) ours(m *member) error {
+	if name, id, ok := m.facts.Marker(); ok && name != s.Cluster.Name {
+		return fault.New(fault.Preflight, "the host belongs to the cluster %q (%s), not to %q", name, id, s.Cluster.Name).On(m.Name)
+	}
+	return nil
+}
+
+// reset empties the host's manifest, and then removes what holds it: the last thing of
+// ours, also where an earlier reset was cut before it.
+func (s *Session) reset(ctx context.Context, m *member) error {
+	ctx, cancel := context.WithTimeout(ctx, s.ActTimeout)
+	defer cancel()
+	m.asked = nil
+	if len(m.plan.Items) > 0 {
+		if err := s.removeAll(ctx, m); err != nil {
+			return err
+		}
+	}
+	_, err := s.perform(ctx, m, []sh.Task{{ID: "state", Phase: "prune", Steps: []sh.Step{sh.DaemonReload{}, sh.RemoveDir{Path: sh.StateDir, Tree: true}}}})
+	return err
+}
+
+func (s *Session) removeAll(ctx context.Context, m *member) error {
+	answers, err := s.perform(ctx, m, plan.ResetTasks(m.plan))
+	if err != nil {
+		return err
+	}
+	if left := len(answers.Manifest); left > 0 {
+		var ids []string
+		for id := range answers.Manifest {
+			ids = append(ids, id)
+		}
+		return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: "reset", Err: fmt.Errorf("%d things are left: %s", left, strings.Join(ids, ", "))}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kubewright/certs"
+	"kubewright/internal/fault"
+	"kubewright/internal/kube"
+	"kubewright/internal/report"
+	"kubewright/inventory"
+)
+
+// Verify checks the cluster from the inside: nodes, API servers, kubelets, names and pods,
+// seen from every node in the scope. Its verdict is in the checks; the error says that they
+// could not be made.
+func (e *Engine) Verify(ctx context.Context, patience time.Duration) (_ []kube.Check, _ []Stats, err error) {
+	defer e.begin("verify")(&err)
+	s, err := e.existing(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.Close()
+	checks, err := s.verify(ctx, patience)
+	return checks, s.stats(), err
+}
+
+func (s *Session) verify(ctx context.Context, patience time.Duration) ([]kube.Check, error) {
+	client, err := s.client("")
+	if err != nil {
+		return nil, err
+	}
+	network := s.Cluster.Network
+	in := kube.VerifyInput{
+		DNSServiceIP: network.DNSServiceIP, APIServiceIP: network.APIServiceIP,
+		DNSDomain: network.DNSDomain, APIPort: s.Cluster.Endpoint.Port, Patience: patience,
+	}
+	for _, m := range s.wanted() {
+		in.Nodes = append(in.Nodes, kube.VerifyNode{Name: m.Name, IP: m.NodeIP, ControlPlane: m.Has(inventory.RoleControlPlane), Dial: s.dialVia(m)})
+	}
+	return append(s.verifyEtcd(ctx), client.Verify(ctx, in)...), nil
+}
+
+// verifyPatience is how long an apply repeats a failing check: endpoints and routes of what
+// just became available take a moment to be everywhere.
+const verifyPatience = time.Minute
+
+// verifyPhase is the end of an apply: what was made is checked, not believed.
+func (s *Session) verifyPhase(ctx context.Context, phase string) error {
+	if s.Cluster.Network.CNI == "none" {
+		s.emit(report.Event{Kind: report.Notice, Phase: phase, Message: "not checked: without a network plugin no pod has a network"})
+		return nil
+	}
+	checks, err := s.verify(ctx, verifyPatience)
+	if err != nil {
+		return err
+	}
+	s.emit(report.Event{Kind: report.Notice, Phase: phase, Message: fmt.Sprintf("%d functional checks from %d nodes", len(checks), len(s.wanted()))})
+	return Unhealthy(checks)
+}
+
+// kubeconfigLifetime is that of a fetched administrator certificate.
+const kubeconfigLifetime = 365 * 24 * time.Hour
+
+// Kubeconfig makes a kubeconfig for an administrator, with a certificate of its own: it
+// can be thrown away without touching the one on the control plane.
+func (e *Engine) Kubeconfig(ctx context.Context) ([]byte, error) {
+	s, err := e.existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	const user = "kubernetes-admin"
+	pair, err := s.pki.Kubernetes.Issue(certs.Request{
+		CommonName: user, Organization: []string{certs.ClusterAdminsGroup}, Client: true,
+		Algorithm: certs.KeyAlgorithm(e.Cluster.KeyAlgorithm), Lifetime: kubeconfigLifetime,
+	}, s.env())
+	if err != nil {
+		return nil, err
+	}
+	content, err := certs.Kubeconfig{
+		Server: e.Cluster.Endpoint.URL(), ClusterName: e.Cluster.Name, User: user,
+		CAPEM: s.pki.Kubernetes.CertPEM(), Client: pair,
+	}.Encode()
+	return content.Reveal(), err
+}
+
+// existing opens a session with a cluster that must be there already.
+func (e *Engine) existing(ctx context.Context) (*Session, error) {
+	s, err := e.open(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	s.api = newAPI()
+	err = s.adopt()
+	if err == nil && s.newPKI {
+		err = fault.New(fault.Unhealthy, "there is no cluster on these hosts").WithHint("make one with kubewright apply")
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Unhealthy turns failed checks into an error.
+func Unhealthy(checks []kube.Check) error {
+	var errs []error
+	for _, c := range checks {
+		if !c.OK {
+			errs = append(errs, fault.New(fault.Unhealthy, "%s: %s", c.Name, c.Detail).On(c.Node))
+		}
+	}
+	return errors.Join(errs...)
+}
