@@ -1,0 +1,73 @@
+package lab
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"net/netip"
+	"text/template"
+)
+
+//go:embed cluster.yaml.tmpl inventory.yaml.tmpl
+var files embed.FS
+
+// clusterFile is what cluster.yaml is made of.
+type clusterFile struct {
+	Name, KubernetesVersion, PodCIDR, ServiceCIDR string
+	Endpoint                                      string     // empty: kubewright's default
+	Mirror                                        netip.Addr // invalid: no mirror
+	Registries                                    []string   // served by the mirror
+}
+
+// inventoryFile is what inventory.yaml is made of.
+type inventoryFile struct {
+	Name             string
+	Login            Login
+	SudoPasswordFile string
+	Nodes            []Node
+}
+
+// AsksForPassword says whether sudo wants a password of the inventory's user.
+func (f inventoryFile) AsksForPassword() bool { return f.Login == LoginSudoPassword }
+
+// renderCluster renders cluster.yaml for the lab's nodes.
+func renderCluster(cfg Config, nodes []Node) ([]byte, error) {
+	f := clusterFile{
+		Name: cfg.Name, KubernetesVersion: cfg.KubernetesVersion,
+		PodCIDR: podCIDR, ServiceCIDR: serviceCIDR,
+		Registries: []string{"docker.io", "registry.k8s.io", "registry.kubewright.test"},
+	}
+	if cfg.Artifacts != "" {
+		f.Mirror = at(cfg.Subnet, mirrorOffset)
+	}
+	var controlPlanes []Node
+	for _, n := range nodes {
+		if n.Role == RoleControlPlane {
+			controlPlanes = append(controlPlanes, n)
+		}
+	}
+	if len(controlPlanes) > 1 {
+		f.Endpoint = netip.AddrPortFrom(controlPlanes[0].Address, 6443).String()
+	}
+	return render("cluster.yaml.tmpl", f)
+}
+
+// renderInventory renders inventory.yaml. Its paths are relative to the lab's folder, but for
+// that of the password.
+func renderInventory(cfg Config, nodes []Node) ([]byte, error) {
+	return render("inventory.yaml.tmpl", inventoryFile{
+		Name: cfg.Name, Login: cfg.Login, SudoPasswordFile: fileSudoPassword, Nodes: nodes,
+	})
+}
+
+func render(name string, data any) ([]byte, error) {
+	t, err := template.New(name).Option("missingkey=error").ParseFS(files, name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the embedded %s: %w", name, err)
+	}
+	var out bytes.Buffer
+	if err := t.Execute(&out, data); err != nil {
+		return nil, fmt.Errorf("rendering %s: %w", name, err)
+	}
+	return out.Bytes(), nil
+}
