@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kubewright/internal/check"
+	"kubewright/internal/fault"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+)
+
+func newApplyCommand() *cobra.Command {
+	flags := &runFlags{}
+	var yes bool
+	cmd := onCluster(flags, &cobra.Command{
+		Use:   "apply",
+		Short: "Make the cluster what the files say",
+		Long: `Looks at every host, makes true what is not, and waits until it works. On a terminal it shows
+the plan and asks first. It may be stopped anywhere and run again; a run that finds everything as
+wanted changes nothing.`,
+		Example: `  kubewright apply -f cluster.yaml
+  kubewright apply -f cluster.yaml --yes --limit 'worker*'`,
+	}, func(ctx context.Context, r *run) (*result, error) {
+		if r.prompt.interactive && !yes && flags.output == formatJSON {
+			return nil, fault.New(fault.BadInput, "apply asks before it changes something, and cannot with --output json").
+				WithHint("look at what plan says, and apply with --yes")
+		}
+		r.showTimes = true
+		p, stats, err := r.Apply(ctx, func(p *plan.Plan) error { return r.confirm(ctx, p, yes) })
+		r.stats = stats
+		if err != nil {
+			return nil, err
+		}
+		text := "Done: " + p.Summary()
+		if p.Empty() {
+			text = p.Summary()
+		}
+		return &result{document: p.Document(), text: lines([]string{text})}, nil
+	})
+	flags.addScope(cmd)
+	flags.addPhases(cmd)
+	flags.addForceUnlock(cmd)
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, as when there is no terminal to ask on")
+	return cmd
+}
+
+// confirm shows the plan and asks, where there is somebody to ask. Where there is not, the
+// log is told how much is about to change, and what preflight warns of.
+func (r *run) confirm(ctx context.Context, p *plan.Plan, yes bool) error {
+	if p.Empty() || yes || !r.prompt.interactive {
+		for _, c := range check.Grouped(p.Checks) {
+			if c.Severity == check.Warn && !c.Ignored {
+				r.emit(report.Warning, c.Host, c.Check+": "+c.Message+"; "+c.Remedy)
+			}
+		}
+		r.emit(report.Notice, "", p.Summary())
+		return nil
+	}
+	if r.terminal != nil {
+		r.terminal.Pause()
+		defer r.terminal.Resume()
+	}
+	if err := planText(r.prompt.out, p); err != nil {
+		return err
+	}
+	return r.prompt.ask(ctx, "Apply this? Only yes is taken as yes: ", "yes")
+}
+
+func (r *run) emit(kind report.Kind, host, message string) {
+	r.sink.Emit(report.Event{Time: time.Now(), Kind: kind, Host: host, Message: message})
+}

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kubewright/cluster"
+	"kubewright/internal/catalog"
+	"kubewright/internal/fault"
+	"kubewright/internal/report"
+)
+
+// clusterFiles are the flags of every command that reads what a cluster should be.
+type clusterFiles struct{ file, inventory string }
+
+func (f *clusterFiles) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.file, "file", "f", "cluster.yaml", "the cluster's file")
+	cmd.Flags().StringVarP(&f.inventory, "inventory", "i", "", "the inventory file (default: the one that the cluster's file names)")
+}
+
+// load reads the files. All faults of all files come at once, and nothing has been
+// connected to. What is worth a second look is returned as warnings.
+func (f *clusterFiles) load() (c *cluster.Cluster, warnings []string, err error) {
+	releases, err := catalog.Default()
+	if err != nil {
+		return nil, nil, err
+	}
+	c, found, err := cluster.Load(cluster.Files{
+		Cluster:   f.file,
+		Inventory: f.inventory,
+		Read:      func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) },
+		Exists: func(path string) error {
+			_, err := os.Stat(expandHome(path))
+			return err
+		},
+	}, releases)
+	if err != nil {
+		return nil, nil, fault.Wrap(fault.BadInput, err)
+	}
+	for _, w := range found {
+		warnings = append(warnings, w.Error())
+	}
+	return c, warnings, nil
+}
+
+// aboutFiles makes a command that shows something of what the files say, and asks no host.
+func aboutFiles(cmd *cobra.Command, show func(*cluster.Cluster) result) *cobra.Command {
+	var files clusterFiles
+	var output format
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, warnings, err := files.load()
+		if err != nil {
+			return err
+		}
+		warn(plainSink(output, cmd.ErrOrStderr()), warnings)
+		return output.write(cmd.OutOrStdout(), show(c))
+	}
+	files.add(cmd)
+	output.add(cmd)
+	return cmd
+}
+
+func warn(sink report.Sink, warnings []string) {
+	for _, w := range warnings {
+		sink.Emit(report.Event{Time: time.Now(), Kind: report.Warning, Message: w})
+	}
+}
+
+// plainSink is for progress that is not drawn in place.
+func plainSink(f format, w io.Writer) report.Sink {
+	if f == formatJSON {
+		return report.NewJSON(w)
+	}
+	return report.NewPlain(w)
+}

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"kubewright/internal/fault"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+)
+
+func newResetCommand() *cobra.Command {
+	flags := &runFlags{}
+	var yes bool
+	cmd := onCluster(flags, &cobra.Command{
+		Use:   "reset",
+		Short: "Remove from the hosts what kubewright put there, and nothing else",
+		Long: `Removes what the manifest on each host lists, the cluster's data in etcd included, and puts
+back the files it replaced. Asks for the name of the cluster first.`,
+		Example: `  kubewright reset -f cluster.yaml
+  kubewright reset -f cluster.yaml --limit worker1`,
+	}, func(ctx context.Context, r *run) (*result, error) {
+		if !yes && flags.output == formatJSON {
+			return nil, fault.New(fault.BadInput, "reset asks before it removes something, and cannot with --output json").
+				WithHint("look at what --limit picks, and reset with --yes")
+		}
+		p, stats, err := r.Reset(ctx, func(p *plan.Plan) error { return r.confirmReset(ctx, p, yes) })
+		r.stats = stats
+		if err != nil {
+			return nil, err
+		}
+		return resetResult(p), nil
+	})
+	flags.addScope(cmd)
+	flags.addForceUnlock(cmd)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func resetResult(p *plan.Plan) *result {
+	removed := []string{"Nothing to do: no host has anything of ours."}
+	if len(p.Hosts) > 0 {
+		removed = removed[:0]
+		for _, h := range p.Hosts {
+			removed = append(removed, fmt.Sprintf("%s: clean, %d things removed", h.Name, len(h.Items)))
+		}
+	}
+	return &result{document: p.Document(), text: lines(removed)}
+}
+
+// confirmReset asks for the cluster's name, where there is something to lose.
+func (r *run) confirmReset(ctx context.Context, p *plan.Plan, yes bool) error {
+	if len(p.Hosts) == 0 {
+		return nil
+	}
+	if yes {
+		for _, h := range p.Hosts {
+			r.emit(report.Notice, h.Name, fmt.Sprintf("%d things are removed", len(h.Items)))
+		}
+		return nil
+	}
+	if r.terminal != nil {
+		r.terminal.Pause()
+		defer r.terminal.Resume()
+	}
+	fmt.Fprintln(r.prompt.out, "These hosts are cleaned, the cluster's data on them included:")
+	for _, h := range p.Hosts {
+		fmt.Fprintf(r.prompt.out, "  %s (%d things)\n", h.Name, len(h.Items))
+	}
+	return r.prompt.ask(ctx, fmt.Sprintf("Type the name of the cluster (%s) to go on: ", p.Cluster), p.Cluster)
+}

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"kubewright/internal/check"
+	"kubewright/internal/engine"
+	"kubewright/internal/fault"
+	"kubewright/internal/kube"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+	"kubewright/internal/resource"
+)
+
+// goldenResult checks both forms of a result, and that no list in it is null.
+func goldenResult(t *testing.T, name string, r *result) {
+	t.Helper()
+	var text, document strings.Builder
+	if err := formatText.write(&text, *r); err != nil {
+		t.Fatal(err)
+	}
+	if err := formatJSON.write(&document, *r); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, name+".txt", text.String())
+	golden(t, name+".json", document.String())
+	if strings.Contains(document.String(), "null") || !json.Valid([]byte(document.String())) {
+		t.Errorf("JSON:\n%s", document.String())
+	}
+}
+
+// mixedPlan has items of every status, on several hosts.
+func mixedPlan() *plan.Plan {
+	item := func(status plan.Status, id resource.ID) plan.Item {
+		c := resource.Change{ID: id, Create: status == plan.New}
+		if status != plan.InSync {
+			c.Fields = []resource.Field{{Name: "value", Old: "a", New: "b<c>"}}
+		}
+		return plan.Item{Phase: "host", Status: status, Change: c}
+	}
+	return &plan.Plan{
+		Cluster: "lab", CA: "sha256:c0ffee",
+		Unreached: map[string]error{"cp2": errors.New("no answer")},
+		Checks:    []check.Result{{Check: "disk", Host: "cp1", Severity: check.Warn, Message: "nearly full"}},
+		Hosts: []plan.Host{
+			{Name: "cp1", Items: []plan.Item{
+				item(plan.InSync, "module:overlay"), item(plan.Drift, "sysctl:a"), item(plan.Drift, "sysctl:b"), item(plan.Pending, "file:/p"),
+				item(plan.Unfinished, "file:/u"), item(plan.New, "file:/n"), item(plan.Adopted, "file:/a"), item(plan.Orphan, "file:/o"),
+			}},
+			{Name: "worker10", Items: []plan.Item{item(plan.InSync, "module:overlay")}},
+		},
+		Objects: []plan.Objects{{Phase: "dns", Changes: []plan.ObjectChange{{Name: "Service kube-system/kube-dns", Create: true}}}},
+	}
+}
+
+func TestPlanResult(t *testing.T) { goldenResult(t, "plan", planResult(mixedPlan())) }
+
+func TestPlanResultWithNothingToDo(t *testing.T) {
+	goldenResult(t, "plan-empty", planResult(&plan.Plan{Cluster: "lab", Hosts: []plan.Host{{Name: "cp1", Items: mixedPlan().Hosts[1].Items}}}))
+}
+
+func TestStatusResult(t *testing.T) { goldenResult(t, "status", statusResult(mixedPlan())) }
+
+func TestStatusResultInSync(t *testing.T) {
+	goldenResult(t, "status-in-sync", statusResult(&plan.Plan{Cluster: "lab", Hosts: mixedPlan().Hosts[1:]}))
+}
+
+func TestResetResult(t *testing.T) { goldenResult(t, "reset", resetResult(mixedPlan())) }
+
+func TestResetResultWithNothingToDo(t *testing.T) {
+	goldenResult(t, "reset-empty", resetResult(&plan.Plan{Cluster: "lab"}))
+}
+
+func TestVerifyResult(t *testing.T) {
+	goldenResult(t, "verify", verifyResult("lab", []kube.Check{
+		{Name: kube.CheckSystemPods, OK: true, Detail: "12 pods", Duration: 1500 * time.Millisecond},
+		{Name: kube.CheckDNS, Node: "cp1", OK: false, Detail: "no answer \x1b[2J"},
+	}))
+}
+
+func TestDoctorResult(t *testing.T) {
+	d := newDiagnosis("lab", &engine.Diagnosis{
+		Hosts: []string{"cp1", "worker1", "worker2"}, Unreached: map[string]error{"worker3": errors.New("connection refused")},
+		Results: []check.Result{
+			{Check: "ports", Host: "worker1", Severity: check.Refuse, Message: "10250/tcp is taken by kubelet", Remedy: "stop it"},
+			{Check: "disk", Host: "worker1", Severity: check.Warn, Message: "/var/lib is nearly full", Remedy: "free some room"},
+			{Check: "disk", Host: "worker2", Severity: check.Warn, Message: "/var/lib is nearly full", Remedy: "free some room"},
+			{Check: "swap", Host: "cp1", Severity: check.Refuse, Ignored: true, Message: "swap is on"},
+			{Check: "hostname", Host: "cp1", Severity: check.Info, Message: "the host calls itself box"},
+			{Check: "clock", Severity: check.Warn, Message: "the clocks are 3 s apart"},
+		},
+	})
+	if d.OK || fault.KindOf(d.refusal()) != fault.Preflight || !strings.Contains(d.refusal().Error(), "ports") {
+		t.Errorf("ok is %v, the refusal is %v", d.OK, d.refusal())
+	}
+	goldenResult(t, "doctor", &result{document: d, text: d.text})
+}
+
+func TestDoctorWithNothingToSay(t *testing.T) {
+	d := newDiagnosis("lab", &engine.Diagnosis{Hosts: []string{"cp1"}})
+	var text strings.Builder
+	if err := d.text(&text); err != nil {
+		t.Fatal(err)
+	}
+	names := check.Names()
+	if !d.OK || d.refusal() != nil || strings.Count(text.String(), "\nok  ")+1 != len(names) || !strings.HasSuffix(text.String(), " checks of 1 host: 24 ok\n") {
+		t.Errorf("ok is %v, the refusal is %v, %d checks:\n%s", d.OK, d.refusal(), len(names), text.String())
+	}
+	if d := newDiagnosis("lab", &engine.Diagnosis{Hosts: []string{"cp1"}, Unreached: map[string]error{"cp2": errors.New("x")}}); d.OK {
+		t.Error("a host that was not seen is ok")
+	}
+}
+
+func TestPrintStats(t *testing.T) {
+	stats := []engine.Stats{{Host: "cp1"}, {Host: "worker10"}}
+	stats[0].Execs, stats[0].Sessions, stats[0].Dials, stats[0].BytesOut, stats[0].BytesIn = 2, 3, 4, 5000, 60
+	for name, tt := range map[string]struct {
+		flags runFlags
+		want  string
+	}{
+		"not asked for": {runFlags{}, ""},
+		"text": {runFlags{stats: true}, `HOST      EXECS  SESSIONS  DIALS  SENT  RECEIVED
+cp1       2      3         4      5000  60
+worker10  0      0         0      0     0
+`},
+	} {
+		var out strings.Builder
+		r := &run{flags: &tt.flags, err: &out, stats: stats}
+		if err := r.printStats(); err != nil || out.String() != tt.want {
+			t.Errorf("%s: %v\n%s", name, err, out.String())
+		}
+	}
+	var out strings.Builder
+	r := &run{flags: &runFlags{stats: true, output: formatJSON}, err: &out, stats: stats}
+	if err := r.printStats(); err != nil {
+		t.Fatal(err)
+	}
+	events := outcome{err: out.String()}.events(t)
+	if len(events) != 2 || events[0].Host != "cp1" || events[0].Attrs["execs"] != "2" || events[0].Attrs["received"] != "60" {
+		t.Errorf("events: %+v", events)
+	}
+}
+
+// The last word about a failure has printError, so that it comes once and with everything.
+func TestProgressLeavesTheFailureOut(t *testing.T) {
+	var out strings.Builder
+	sink := progress{plainSink(formatJSON, &out)}
+	for _, e := range []report.Event{
+		{Kind: report.RunStarted, Message: "plan"}, {Kind: report.RunDone, Message: "good"}, {Kind: report.RunDone, Message: "bad", Err: errors.New("x")},
+		{Kind: report.HostFailed, Host: "cp1", Err: errors.New("x")},
+	} {
+		sink.Emit(e)
+	}
+	events := outcome{err: out.String()}.events(t)
+	if len(events) != 3 || events[1].Message != "good" || events[2].Host != "cp1" {
+		t.Errorf("events: %+v", events)
+	}
+}
+
+func TestWriteReportsAClosedPipe(t *testing.T) {
+	for _, f := range []format{formatText, formatJSON, ""} {
+		if err := f.write(broken{}, *planResult(mixedPlan())); err == nil {
+			t.Errorf("%q: no error", f)
+		}
+		if err := f.write(broken{}, *statusResult(mixedPlan())); err == nil {
+			t.Errorf("%q: no error", f)
+		}
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("closed") }

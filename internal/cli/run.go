@@ -1,0 +1,265 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"kubewright/cluster"
+	"kubewright/internal/artifact"
+	"kubewright/internal/engine"
+	"kubewright/internal/fault"
+	"kubewright/internal/report"
+	"kubewright/inventory"
+	"kubewright/phases"
+)
+
+// runFlags are the flags of the commands that work on a cluster's hosts.
+type runFlags struct {
+	clusterFiles
+	output format
+	log    string
+	stats  bool
+	limit  string
+	phases []string
+	// forceUnlock is a flag of the commands that take locks only.
+	forceUnlock bool
+}
+
+// add gives a command the flags that all of them have. The others are added one by one:
+// a flag that a command would not heed, it does not have.
+func (f *runFlags) add(cmd *cobra.Command) {
+	f.clusterFiles.add(cmd)
+	cmd.Flags().StringVar(&f.log, "log", "", "file for the debug log: every command with its duration, secrets redacted (default: a new file below the cache folder)")
+}
+
+// addScope is for commands that work on the hosts, and tell about it.
+func (f *runFlags) addScope(cmd *cobra.Command) {
+	f.output.add(cmd)
+	cmd.Flags().StringVar(&f.limit, "limit", "", "hosts to work on: names, globs, groups, roles, !not, separated by commas")
+	cmd.Flags().BoolVar(&f.stats, "stats", false, "print what the run cost on each host: executions, bytes, connections")
+}
+
+// addPhases is for commands that go through the phases.
+func (f *runFlags) addPhases(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&f.phases, "phase", nil, "phases to run, as phases list names them (default: all)")
+}
+
+// addForceUnlock is for commands that take the hosts' locks.
+func (f *runFlags) addForceUnlock(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.forceUnlock, "force-unlock", false, "take the hosts' locks from whoever holds them")
+}
+
+// run is one command's work on a cluster: the resolved cluster, an engine for it, and
+// where its events go.
+type run struct {
+	*engine.Engine
+	flags    *runFlags
+	cluster  *cluster.Cluster
+	prompt   prompt
+	sink     report.Sink
+	terminal *report.Terminal
+	times    report.PhaseTimes
+	store    *artifact.Store
+	logFile  *os.File // nil when none could be written
+	out, err io.Writer
+
+	// What a command leaves to be printed beside its result.
+	stats     []engine.Stats
+	showTimes bool
+}
+
+// work is what a command does on a cluster. What it returns is printed once the progress
+// is off the screen, whether it failed or not; nil is nothing.
+type work func(ctx context.Context, r *run) (*result, error)
+
+// onCluster makes a command that runs on a cluster.
+func onCluster(flags *runFlags, cmd *cobra.Command, do work) *cobra.Command {
+	flags.add(cmd)
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		r, err := flags.open(cmd)
+		if err != nil {
+			return err
+		}
+		res, err := do(cmd.Context(), r)
+		return r.finish(res, err)
+	}
+	return cmd
+}
+
+// open reads the files, and sets up all that a command needs. Nothing is connected to.
+func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
+	c, warnings, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	r := &run{flags: f, cluster: c, prompt: newPrompt(cmd), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
+	options := engine.Options{
+		Cluster: c, Phases: phases.All(), Now: time.Now, Rand: rand.Reader,
+		Holder: holder(cmd), ForceUnlock: f.forceUnlock,
+	}
+	if options.Limit, err = f.selector(cmd, c); err != nil {
+		return nil, fault.Wrap(fault.BadInput, err)
+	}
+	if len(f.phases) > 0 {
+		if options.Only, err = phases.Find(f.phases); err != nil {
+			return nil, fault.New(fault.BadInput, "--phase: %w", err)
+		}
+	}
+	dialer, err := newDialer(c.Select(options.Limit))
+	if err != nil {
+		return nil, fault.Wrap(fault.BadInput, err)
+	}
+	if r.store, err = openStore(c, f.file); err != nil {
+		return nil, err
+	}
+	if err := r.openSinks(cmd); err != nil {
+		return nil, err
+	}
+	warn(r.sink, warnings)
+	options.Dial, options.Files, options.Sink = dialer.dial, r.store, r.sink
+	if r.Engine, err = engine.New(options); err != nil {
+		return nil, r.finish(nil, err)
+	}
+	return r, nil
+}
+
+// selector turns --limit into a selector; a term that picks no host is refused. A command
+// without the flag looks at control planes only, for what they know of the cluster.
+func (f *runFlags) selector(cmd *cobra.Command, c *cluster.Cluster) (inventory.Selector, error) {
+	switch {
+	case cmd.Flags().Lookup("limit") == nil:
+		return func(inventory.Host) bool { return false }, nil
+	case f.limit == "":
+		return inventory.Everyone, nil
+	}
+	picked, err := inventory.Select(c.Hosts, f.limit)
+	if err != nil {
+		return nil, fmt.Errorf("--limit: %w", err)
+	}
+	return func(h inventory.Host) bool {
+		return slices.ContainsFunc(picked, func(p inventory.Host) bool { return p.Name == h.Name })
+	}, nil
+}
+
+// openSinks sends events to the terminal or as plain lines, as JSON when results are
+// JSON, to the debug log, and to what measures phases.
+func (r *run) openSinks(cmd *cobra.Command) error {
+	file, warning, err := openLog(r.flags.log, r.cluster.Name)
+	if err != nil {
+		return err
+	}
+	sinks := []report.Sink{&r.times}
+	if file != nil {
+		r.logFile = file
+		log := report.NewDebugLog(file)
+		log.Emit(report.Event{Time: time.Now(), Kind: report.Notice, Message: fmt.Sprintf("kubewright %s: %s", cmd.Root().Version, strings.Join(os.Args, " "))})
+		sinks = append(sinks, log)
+	}
+	if screen, ok := r.err.(*os.File); ok && r.flags.output != formatJSON && isTerminal(screen) {
+		r.terminal = report.NewTerminal(screen, func() int {
+			width, _, err := term.GetSize(int(screen.Fd()))
+			if err != nil {
+				return 0 // unknown
+			}
+			return width
+		})
+		sinks = append(sinks, r.terminal)
+	} else {
+		sinks = append(sinks, progress{plainSink(r.flags.output, r.err)})
+	}
+	r.sink = report.Multi(sinks...)
+	if warning != nil {
+		warn(r.sink, []string{warning.Error()})
+	}
+	return nil
+}
+
+// progress leaves the failure of a run to printError, which has the last word.
+type progress struct{ report.Sink }
+
+func (p progress) Emit(e report.Event) {
+	if e.Kind != report.RunDone || e.Err == nil {
+		p.Sink.Emit(e)
+	}
+}
+
+// isTerminal tells whether a file is a terminal on which lines can be drawn anew.
+func isTerminal(f *os.File) bool {
+	return term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// finish takes the progress off the screen, prints the result and what else was asked for,
+// saves digests that were learned, and says where the debug log of a failed run is.
+func (r *run) finish(res *result, failure error) error {
+	if r.terminal != nil {
+		r.terminal.Close()
+	}
+	errs := []error{failure, saveLearned(r.store, r.flags.file)}
+	if res != nil {
+		errs = append(errs, r.flags.output.write(r.out, *res))
+	}
+	if r.showTimes && r.flags.output != formatJSON {
+		errs = append(errs, r.times.Print(r.err))
+	}
+	errs = append(errs, r.printStats())
+	if r.logFile != nil {
+		errs = append(errs, r.logFile.Close())
+	}
+	err := errors.Join(errs...)
+	if err == nil || r.logFile == nil {
+		return err
+	}
+	return &loggedError{error: err, log: r.logFile.Name()}
+}
+
+// printStats shows what a run cost on each host.
+func (r *run) printStats() error {
+	if !r.flags.stats {
+		return nil
+	}
+	header := []string{"HOST", "EXECS", "SESSIONS", "DIALS", "SENT", "RECEIVED"}
+	rows := [][]string{header}
+	for _, s := range r.stats {
+		row := []string{s.Host}
+		for _, n := range []int64{s.Execs, s.Sessions, s.Dials, s.BytesOut, s.BytesIn} {
+			row = append(row, strconv.FormatInt(n, 10))
+		}
+		rows = append(rows, row)
+	}
+	if r.flags.output != formatJSON {
+		return table(r.err, rows)
+	}
+	for _, row := range rows[1:] {
+		attrs := map[string]string{}
+		for i, name := range header[1:] {
+			attrs[strings.ToLower(name)] = row[i+1]
+		}
+		report.NewJSON(r.err).Emit(report.Event{Time: time.Now(), Kind: report.Notice, Host: row[0], Message: "cost", Attrs: attrs})
+	}
+	return nil
+}
+
+// holder is the line that another run is shown when it finds the lock taken.
+func holder(cmd *cobra.Command) string {
+	name, machine := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		machine = h
+	}
+	return fmt.Sprintf("%s@%s pid %d, %q since %s", name, machine, os.Getpid(), cmd.CommandPath(), time.Now().UTC().Format(time.RFC3339))
+}
