@@ -1,0 +1,64 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// newestKubernetes is what is built when nobody asks for another version.
+const newestKubernetes = "1.37.2"
+
+// release is the set of versions that are built together with one version of Kubernetes.
+// Every version is pinned again, with its digest, in the go.mod of its group; a test
+// compares the two.
+type release struct {
+	Kubernetes string
+	Etcd       string
+	EtcdTag    string // of the image; upstream counts its image builds
+	CoreDNS    string
+	Pause      string
+	Containerd string
+	Runc       string
+	CNIPlugins string
+	Calico     string
+	Registry   string
+}
+
+func releases() []release {
+	return []release{{
+		Kubernetes: newestKubernetes,
+		Etcd:       "3.7.3", EtcdTag: "3.7.3-0",
+		CoreDNS: "1.15.0", Pause: "3.10.2",
+		Containerd: "2.4.2", Runc: "1.5.2", CNIPlugins: "1.9.1",
+		Calico: "3.28.5", Registry: "3.1.2",
+	}}
+}
+
+func findRelease(version string) (release, error) {
+	version = strings.TrimPrefix(version, "v")
+	var known []string
+	for _, r := range releases() {
+		if r.Kubernetes == version {
+			return r, nil
+		}
+		known = append(known, r.Kubernetes)
+	}
+	return release{}, fmt.Errorf("no release for Kubernetes %q (there is: %s); add one to releases in release.go",
+		version, strings.Join(known, ", "))
+}
+
+// minor is "1.37" of "1.37.2".
+func (r release) minor() string {
+	parts := strings.SplitN(r.Kubernetes, ".", 3)
+	return parts[0] + "." + parts[1]
+}
+
+// arch is the architecture that is built for: the machine's own, since the lab runs on it.
+func arch() string { return runtime.GOARCH }
+
+func sortBinaries(b []Binary) {
+	slices.SortFunc(b, func(x, y Binary) int { return cmp.Compare(x.Name, y.Name) })
+}
