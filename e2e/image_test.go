@@ -1,0 +1,97 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// registry is where a lab that serves artifacts has the image of the pods.
+const registry = "registry.kubewright.test"
+
+// provideImage brings the image of the pods to every host of a lab that takes its images from
+// upstream, where this one is not published.
+func (l *lab) provideImage(t testing.TB) {
+	t.Helper()
+	content, err := os.ReadFile(l.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(content), registry) {
+		return
+	}
+	archive := imageArchive(t)
+	for _, n := range l.nodes(t) {
+		if _, err := l.ssh(t.Context(), n.Name, bytes.NewReader(archive), "/usr/local/bin/ctr", "-n", "k8s.io", "images", "import", "-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// imageArchive builds the image as `docker save` writes it: one layer with the program in it.
+func imageArchive(t testing.TB) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "testserver")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./testserver")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the test server: %v\n%s", err, out)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := tarball(t, packed{"tmp/", 0o1777, nil}, packed{strings.TrimPrefix(testserver, "/"), 0o755, program})
+	config := encoded(t, map[string]any{
+		"architecture": runtime.GOARCH, "os": "linux",
+		"config": map[string]any{"Entrypoint": []string{testserver}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
+	})
+	manifest := encoded(t, []any{map[string]any{"Config": "config.json", "RepoTags": []string{image}, "Layers": []string{"layer.tar"}}})
+	return tarball(t, packed{"layer.tar", 0o644, layer}, packed{"config.json", 0o644, config}, packed{"manifest.json", 0o644, manifest})
+}
+
+// packed is an entry of a tarball.
+type packed struct {
+	name    string
+	mode    int64
+	content []byte
+}
+
+// tarball packs files, and folders, whose names end with a slash.
+func tarball(t testing.TB, entries ...packed) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, e := range entries {
+		if err := w.WriteHeader(&tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(e.content))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(e.content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func encoded(t testing.TB, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

@@ -1,0 +1,105 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"regexp"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// A run that is killed anywhere leaves hosts that the next run takes from there to the same
+// cluster: it is not refused, nothing is made twice, and no second CA appears.
+func TestKilledRun(t *testing.T) {
+	l := side.bareHosts(t)
+	ca := ""
+	for _, at := range []string{
+		"phase-started host=cp1 phase=artifacts",
+		"resource-changed host=worker1 phase=runtime",
+		"resource-changed host=cp1 phase=pki",
+		"resource-changed host=cp1 phase=control-plane",
+		"phase-started phase=bootstrap",
+		"resource-changed phase=network",
+	} {
+		applyKilledAt(t, l, at)
+		out := l.on(t, "cp1", "cat /etc/kubernetes/pki/ca.crt 2>/dev/null | sha256sum; test -e /etc/kubernetes/pki/ca.crt && echo there || true")
+		if !regexp.MustCompile(`there$`).MatchString(out) {
+			continue
+		}
+		if now := l.caFingerprint(t); ca == "" {
+			ca = now
+		} else if now != ca {
+			t.Fatalf("after a run killed at %q the cluster has another CA", at)
+		}
+	}
+	c := side.cluster(t)
+	if c.caFingerprint(t) != ca || ca == "" {
+		t.Errorf("the CA is %s, and was %q when runs were killed", c.caFingerprint(t), ca)
+	}
+	c.wantEmptyPlan(t)
+	c.tool(t, "verify", "--patience", "1m").want(t, exitDone)
+	ns := c.namespace(t)
+	c.serverOnEach(t, ns)
+	c.wantMesh(t, ns)
+}
+
+// applyKilledAt runs apply and kills it, with all its processes, when its debug log has a line
+// like that. Such a run must get so far: else it would prove nothing.
+func applyKilledAt(t testing.TB, l *lab, event string) {
+	t.Helper()
+	log := debugLog(t)
+	before := size(log)
+	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
+	defer cancel()
+	cmd, err := command(ctx, l.args("apply", "--yes", "--log", log)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	line := regexp.MustCompile(`msg=` + event)
+	err = wait.PollUntilContextCancel(ctx, 10*time.Millisecond, true, func(context.Context) (bool, error) {
+		data, err := os.ReadFile(log)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			return false, errors.New("the run has ended")
+		default:
+			return int64(len(data)) > before && line.Match(data[before:]), nil
+		}
+	})
+	if err != nil {
+		_ = cmd.Cancel() // its end is what is waited for next
+		t.Fatalf("waiting for %q: %v, %v\n%s", event, err, <-ended, output.String())
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; cmd.ProcessState.Exited() {
+		t.Fatalf("the run ended before it was killed at %q: %v\n%s", event, err, output.String())
+	}
+	t.Logf("killed at %q", event)
+}
+
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
