@@ -61,11 +61,14 @@ type objectCondition struct {
 
 func (o objectCondition) String() string { return o.what }
 
+// absent is the detail of an object that is not there: not yet, or no more.
+const absent = "it does not exist"
+
 // Check implements Condition.
 func (o objectCondition) Check(ctx context.Context) (bool, string, error) {
 	object, err := o.client.resource(o.gvr, o.namespace).Get(ctx, o.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return false, "it does not exist yet", nil
+		return false, absent, nil
 	}
 	if err != nil {
 		return false, "", err
@@ -85,6 +88,9 @@ func (o objectCondition) watch(ctx context.Context, seen func(string)) error {
 	list, err := resource.List(listCtx, options)
 	if err != nil {
 		return err
+	}
+	if len(list.Items) == 0 {
+		seen(absent) // as after a deletion that no event will tell of
 	}
 	for i := range list.Items {
 		done, detail := o.judge(&list.Items[i])
@@ -112,7 +118,7 @@ func (o objectCondition) watch(ctx context.Context, seen func(string)) error {
 				continue
 			}
 			if event.Type == watch.Deleted {
-				seen("it was deleted")
+				seen(absent)
 				continue
 			}
 			done, detail := o.judge(object)

@@ -131,9 +131,9 @@ metadata: {name: node1}
 		if err := w.of(decode(t, "{apiVersion: v1, kind: Node, metadata: {name: x}}")[0]).Delete(ctx, "shortlived", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		await(t, seen, "it was deleted")
+		await(t, seen, "it does not exist")
 		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "for node shortlived to be ready: it was deleted") {
+		if err := <-done; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "for node shortlived to be ready: it does not exist") {
 			t.Errorf("error is %v", err)
 		}
 	})

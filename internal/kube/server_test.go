@@ -124,11 +124,11 @@ func testRestart(t *testing.T, w *world) {
 			seen <- detail
 		})
 	}()
-	await(t, seen, "it does not exist yet")
+	await(t, seen, "it does not exist")
 	server.Stop()
 	await(t, seen, "connection refused")
 	server.Start()
-	await(t, seen, "it does not exist yet")
+	await(t, seen, "it does not exist")
 	apply(t, client, decode(t, "{apiVersion: v1, kind: Node, metadata: {name: "+node+"}}"))
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -189,7 +189,7 @@ func testVerify(t *testing.T, w *world) {
 		want   string
 	}{
 		{"node not ready", kube.CheckNodeReady, func(in *kube.VerifyInput) { in.Nodes[0].Name = "bad" }, "KubeletNotReady: no network"},
-		{"node missing", kube.CheckNodeReady, func(in *kube.VerifyInput) { in.Nodes[0].Name = "ghost" }, "it does not exist yet"},
+		{"node missing", kube.CheckNodeReady, func(in *kube.VerifyInput) { in.Nodes[0].Name = "ghost" }, "it does not exist"},
 		{"kubelet down", kube.CheckKubelet, func(in *kube.VerifyInput) {
 			in.Nodes[0].Dial = healthy.without("10.111.0.20:10250").dial
 		}, "connection refused"},
