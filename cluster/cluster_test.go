@@ -284,7 +284,8 @@ func TestInventoryOfTheCommandLine(t *testing.T) {
 	wantError(t, err, "cluster.yaml:6:3: spec.hosts: hosts stand here as well as in the inventory given on the command line: keep one of the two")
 
 	_, _, err = files.load(t, "none.yaml")
-	wantError(t, err, "none.yaml: the inventory none.yaml cannot be read: open none.yaml: file does not exist")
+	wantError(t, err, "none.yaml: the inventory none.yaml cannot be read: open none.yaml: file does not exist; "+
+		"create it, or name another file on the command line")
 
 	_, _, err = memory{}.load(t, "")
 	wantError(t, err, "cluster.yaml: the cluster file cannot be read: open cluster.yaml: file does not exist")

@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"errors"
+	"io/fs"
+
 	"kubewright/inventory"
 	"kubewright/spec"
 	"kubewright/spec/strict"
@@ -19,6 +22,9 @@ type Files struct {
 	// Exists reports why a file or folder that the user names (keys, digests, ...) cannot be
 	// used; nil skips the question.
 	Exists func(path string) error
+	// Checks are the names of the preflight checks, which spec.preflight.ignore may name; nil
+	// skips the question.
+	Checks []string
 }
 
 // Warning is something that works, but likely not as wished; it has the form of a fault.
@@ -31,7 +37,7 @@ func Load(files Files, releases Releases) (*Cluster, []Warning, error) {
 	if err != nil {
 		return nil, nil, spec.Faults{{File: files.Cluster, Message: "the cluster file cannot be read: " + err.Error()}}
 	}
-	in := input{Releases: releases, Exists: files.Exists}
+	in := input{Releases: releases, Exists: files.Exists, Checks: files.Checks}
 	var faults spec.Faults
 	in.Spec, faults = spec.Parse(files.Cluster, data)
 	named := inventory.Join(files.Cluster, in.Spec.Spec.Inventory)
@@ -59,8 +65,15 @@ func Load(files Files, releases Releases) (*Cluster, []Warning, error) {
 // unreadable is the fault of an inventory that cannot be read, at the place that names it.
 func unreadable(s *spec.File, files Files, path string, err error) spec.Fault {
 	message := "the inventory " + path + " cannot be read: " + err.Error()
+	missing := errors.Is(err, fs.ErrNotExist)
 	if files.Inventory != "" {
+		if missing {
+			message += "; create it, or name another file on the command line"
+		}
 		return spec.Fault{File: path, Message: message}
+	}
+	if missing {
+		message += "; create it, name another file here, or list the hosts under spec.hosts instead"
 	}
 	return s.Doc().Fault(strict.At("spec", "inventory"), message, "")
 }

@@ -24,6 +24,7 @@ type input struct {
 	HostsUnread bool
 	Releases    Releases
 	Exists      func(path string) error // see Files
+	Checks      []string                // see Files
 }
 
 // resolve computes the cluster, and finds the faults that neither file shows alone. The cluster
@@ -42,6 +43,7 @@ func resolve(in input) (*Cluster, []Warning, spec.Faults) {
 	r.network()
 	r.endpoint()
 	r.files()
+	r.ignored()
 	c := r.cluster()
 	r.warnings(c)
 	return c, r.warn.Faults.Sorted(), r.check.Faults
@@ -94,6 +96,24 @@ func (r *resolver) files() {
 		if err := r.Exists(r.join(path)); err != nil {
 			r.check.Refuse(at("artifacts", key), "%s cannot be used: %v", path, err)
 		}
+	}
+}
+
+// ignored refuses names under preflight.ignore that are no checks, before any host is asked.
+func (r *resolver) ignored() {
+	if r.Checks == nil {
+		return
+	}
+	for i, name := range r.written.Preflight.Ignore {
+		if name == "" || slices.Contains(r.Checks, name) { // the spec refuses an empty name
+			continue
+		}
+		near := strict.Nearest(name, r.Checks)
+		message := "no preflight check is named %q"
+		if near == "" {
+			message += "; there is " + strings.Join(r.Checks, ", ")
+		}
+		r.check.Suggest(at("preflight", "ignore").Index(i), near, message, name)
 	}
 }
 

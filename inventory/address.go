@@ -9,10 +9,11 @@ import (
 )
 
 // checkAddress says why a text is no IP address or DNS name that SSH can connect to, and what
-// was likely meant; both are empty for a good address.
+// was likely meant; both are empty for a good address. A password was cut out of it before.
 func checkAddress(address string) (why, suggestion string) {
 	if _, rest, ok := strings.Cut(address, "://"); ok {
-		return "is a URL; write the host alone", strings.TrimRight(rest, "/")
+		host, _, _ := strings.Cut(rest[strings.LastIndex(rest, "@")+1:], "/")
+		return "is a URL; write the host alone", host
 	}
 	if user, rest, ok := strings.Cut(address, "@"); ok {
 		return "has a user; write ssh: {user: " + user + "} and the host alone", rest

@@ -2,6 +2,7 @@ package inventory_test
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -223,6 +224,43 @@ hosts:
 	}
 	if _, faults := inventory.Resolve(source); faults != nil {
 		t.Errorf("a known hosts file that the first use will create is asked for: %v", faults)
+	}
+}
+
+// A missing file has a remedy; a file that cannot be used for another reason is not created anew.
+func TestFilesOfSSH(t *testing.T) {
+	f, faults := inventory.Parse("hosts.yaml", []byte(`
+apiVersion: kubewright.io/v1alpha1
+kind: Inventory
+hosts:
+- {name: a, address: 10.0.0.1, roles: [worker], ssh: {keyFile: id, password: "file:pw"}}
+`))
+	if faults != nil {
+		t.Fatal(faults)
+	}
+	for name, tt := range map[string]struct {
+		err             error
+		keyFile, secret string
+	}{
+		"missing": {
+			&fs.PathError{Op: "stat", Path: "x", Err: fs.ErrNotExist},
+			"the key file cannot be used: stat x: file does not exist; create it with ssh-keygen, or name another file in ssh.keyFile",
+			"the file of the secret cannot be used: stat x: file does not exist; write the secret into it, readable by you alone, or name another file",
+		},
+		"forbidden": {
+			fs.ErrPermission,
+			"the key file cannot be used: permission denied", "the file of the secret cannot be used: permission denied",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := f.Source()
+			source.Exists = func(string) error { return tt.err }
+			_, faults := inventory.Resolve(source)
+			want := "hosts.yaml:5:64: hosts[0].ssh.keyFile: " + tt.keyFile + "\nhosts.yaml:5:78: hosts[0].ssh.password: " + tt.secret
+			if got := faults.Sorted().Error(); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
 	}
 }
 

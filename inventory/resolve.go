@@ -88,6 +88,8 @@ func (r *resolver) group(name string) {
 // them, and the host itself.
 func (r *resolver) host(i int, spec HostSpec) Placed {
 	at := r.At.Key("hosts").Index(i)
+	// A good one has no @; what is wrong with the others is said without the password.
+	spec.Name, spec.Address, spec.NodeIP = strict.WithoutPassword(spec.Name), strict.WithoutPassword(spec.Address), strict.WithoutPassword(spec.NodeIP)
 	p := Placed{At: at, Host: Host{
 		Name: strings.ToLower(spec.Name), Address: spec.Address, Groups: slices.Clone(spec.Groups),
 		Labels: map[string]string{}, Annotations: map[string]string{},

@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"errors"
+	"io/fs"
 	"path"
 	"regexp"
 	"strings"
@@ -26,18 +28,18 @@ func (r *resolver) sshLayer(d SSHDefaults) sshLayer {
 	if k := d.Spec.KeyFile; k != nil && strings.HasSuffix(*k, ".pub") {
 		check.Suggest(d.At.Key("keyFile"), strings.TrimSuffix(*k, ".pub"), "this is the public key; name the private one")
 	} else if k != nil {
-		joined := file.path(d.At.Key("keyFile"), *k, "key file")
+		joined := file.path(d.At.Key("keyFile"), *k, keyFile)
 		l.KeyFile = &joined
 	}
 	l.KnownHosts = make([]string, len(d.Spec.KnownHosts))
 	for i, p := range d.Spec.KnownHosts {
-		l.KnownHosts[i] = fileChecker{check: check}.path(d.At.Key("knownHosts").Index(i), p, "known hosts file")
+		l.KnownHosts[i] = fileChecker{check: check}.path(d.At.Key("knownHosts").Index(i), p, knownHostsFile)
 	}
 	l.Passphrase = file.ref(d.At.Key("passphrase"), d.Spec.Passphrase)
 	l.Password = file.ref(d.At.Key("password"), d.Spec.Password)
 	l.Sudo.Password = file.ref(d.At.Key("sudo", "password"), d.Spec.Sudo.Password)
 	if u := d.Spec.User; u != nil && !userName().MatchString(*u) {
-		check.Refuse(d.At.Key("user"), "%q is no user name", *u)
+		checkUser(check, d.At.Key("user"), *u)
 	}
 	if k := d.Spec.HostKey; k != nil && !hostKey().MatchString(*k) {
 		check.Refuse(d.At.Key("hostKey"), "this is no host key: write its fingerprint as ssh-keygen -l shows it "+
@@ -45,6 +47,20 @@ func (r *resolver) sshLayer(d SSHDefaults) sshLayer {
 	}
 	r.check.Faults = append(r.check.Faults, check.Faults...)
 	return l
+}
+
+// checkUser refuses a user name; what follows a colon may be a password and is not repeated.
+func checkUser(check *strict.Checker, at strict.Path, written string) {
+	user, _, colon := strings.Cut(written, ":")
+	if !colon {
+		check.Refuse(at, "%q is no user name", written)
+		return
+	}
+	if !userName().MatchString(user) {
+		user = ""
+	}
+	check.Suggest(at, user, "a user name has no colon; a password goes into an environment variable or a file, "+
+		"named beside user as password: env:NAME or password: file:PATH")
 }
 
 var (
@@ -147,7 +163,7 @@ func (f fileChecker) path(at strict.Path, written, what string) string {
 	}
 	if f.exists != nil {
 		if err := f.exists(joined); err != nil {
-			f.check.Refuse(at, "the %s cannot be used: %v", what, err)
+			f.check.Refuse(at, "the %s cannot be used: %v%s", what, err, remedy(what, err))
 		}
 	}
 	return joined
@@ -157,7 +173,26 @@ func (f fileChecker) ref(at strict.Path, ref *Ref) *Ref {
 	if ref == nil || ref.Source != RefFile {
 		return ref
 	}
-	return &Ref{Source: RefFile, Name: f.path(at, ref.Name, "file of the secret")}
+	return &Ref{Source: RefFile, Name: f.path(at, ref.Name, referredFile)}
+}
+
+// The files that settings of SSH name, as messages call them.
+const (
+	keyFile        = "key file"
+	knownHostsFile = "known hosts file"
+	referredFile   = "file of the secret"
+)
+
+// remedy says what to do about a file that is not there; "" for any other error, which says it itself.
+func remedy(what string, err error) string {
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+		return ""
+	case what == keyFile:
+		return "; create it with ssh-keygen, or name another file in ssh.keyFile"
+	default:
+		return "; write the secret into it, readable by you alone, or name another file"
+	}
 }
 
 // Join makes a path relative to the folder of the file it is written in. Absolute paths and those

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -59,8 +60,8 @@ func (v *validator) registryMirrors() {
 func checkURL(text string) (why, suggestion string) {
 	u, err := url.Parse(text)
 	switch {
-	case err != nil && strings.Contains(text, "@"):
-		return "is malformed", ""
+	case !strings.Contains(text, "://") && strings.Contains(text, "@"):
+		return "has no scheme", "" // a suggestion would repeat the password
 	case !strings.Contains(text, "://"):
 		return "has no scheme", "http://" + strings.TrimPrefix(text, "//")
 	case err != nil:
@@ -71,10 +72,27 @@ func checkURL(text string) (why, suggestion string) {
 		return "has a user or a password, which would be written to every host; remove it", ""
 	case u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(text, "?#"):
 		return "must end with its path, without ? or #", ""
-	case strings.ContainsAny(u.Host, `"\ `) || !isHost(u.Hostname()):
+	case hasUnsafe(text[len(u.Scheme)+len("://"):]):
+		return "has a blank, a quote, a backslash or a bracket; write such a character as % and two hexadecimal digits", ""
+	case !isHost(u.Hostname()):
 		return "names no host", ""
 	}
+	if _, ok := parsePort(u.Port()); u.Port() != "" && !ok {
+		return "has no port from 1 to 65535", ""
+	}
 	return "", ""
+}
+
+// hasUnsafe reports whether a URL, given without its scheme, has a character that would end it, or
+// begin something else, in the files and commands it is written into. The brackets of an IPv6
+// address are fine.
+func hasUnsafe(text string) bool {
+	if rest, ok := strings.CutPrefix(text, "["); ok {
+		if address, after, closed := strings.Cut(rest, "]"); closed {
+			text = address + after
+		}
+	}
+	return strings.ContainsAny(text, "\"'`\\{}[]") || strings.ContainsFunc(text, unicode.IsSpace)
 }
 
 // checkRegistry says why a text is not the host, or host:port, of a registry as it stands in the
@@ -84,9 +102,10 @@ func checkRegistry(registry string) (why, suggestion string) {
 	if _, rest, ok := strings.Cut(registry, "://"); ok {
 		bare = rest
 	}
+	bare = bare[strings.LastIndex(bare, "@")+1:] // without a user and a password
 	bare, _, _ = strings.Cut(bare, "/")
 	if bare != registry {
-		return "is named by its host alone, without https:// and path", bare
+		return "is named by its host alone, without https://, user and path", bare
 	}
 	if bare == "index.docker.io" || bare == "registry-1.docker.io" {
 		return "of Docker Hub has another name in images", "docker.io"
@@ -99,8 +118,8 @@ func checkRegistry(registry string) (why, suggestion string) {
 }
 
 func isHost(host string) bool {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Zone() == "" // a zone means something else on every machine
 	}
 	return len(validation.IsDNS1123Subdomain(strings.ToLower(host))) == 0 && strings.Trim(host, "0123456789.") != ""
 }

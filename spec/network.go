@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kubewright/spec/strict"
 )
 
 // The bounds of Kubernetes on CIDRs. The API server takes no service CIDR with more than 20 bits
@@ -83,8 +85,11 @@ func (v *validator) cidr(key, text string) (prefix netip.Prefix, ok bool) {
 func (v *validator) endpoint() {
 	control := v.spec.ControlPlane
 	if control.Endpoint != "" {
-		if _, _, problem := SplitEndpoint(control.Endpoint); problem != nil {
-			v.Suggest(at("controlPlane", "endpoint"), problem.Suggestion, "%s", problem.Message)
+		where := at("controlPlane", "endpoint")
+		if host, _, problem := SplitEndpoint(control.Endpoint); problem != nil {
+			v.Suggest(where, problem.Suggestion, "%s", problem.Message)
+		} else if why := checkEndpointHost(host); why != "" {
+			v.Refuse(where, "the host %s %s", host, why)
 		}
 	}
 	for i, name := range control.CertSANs {
@@ -92,9 +97,30 @@ func (v *validator) endpoint() {
 		_, err := netip.ParseAddr(name)
 		dns := len(validation.IsDNS1123Subdomain(name)) == 0 || len(validation.IsWildcardDNS1123Subdomain(name)) == 0
 		if err != nil && (!dns || strings.Trim(name, "0123456789.") == "") {
-			v.Refuse(where, "%q is neither an IP address nor a DNS name in lower case", name)
+			v.Refuse(where, "%q is neither an IP address nor a DNS name in lower case", strict.WithoutPassword(name))
 		}
 	}
+}
+
+// checkEndpointHost says why other machines cannot reach the API server at a host; "" for a good one.
+func checkEndpointHost(host string) string {
+	const elsewhere = "; write an address by which every node and client reaches the control plane"
+	ip, err := netip.ParseAddr(host)
+	switch plain := ip.Unmap().WithZone(""); {
+	case err != nil && (host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasPrefix(host, "localhost.")):
+		return "is another machine on every machine" + elsewhere
+	case err != nil:
+		return ""
+	case ip.Zone() != "":
+		return "has a zone, which means something else on every machine" + elsewhere
+	case plain.IsLoopback():
+		return "is a loopback address" + elsewhere
+	case plain.IsUnspecified(), plain.IsMulticast(), plain.IsLinkLocalUnicast():
+		return "is no address by which nodes could reach the control plane" + elsewhere
+	case ip.Is4In6():
+		return "is an IPv4 address in IPv6 clothes; write " + plain.String()
+	}
+	return ""
 }
 
 // EndpointProblem says why a text is no endpoint.
@@ -105,19 +131,18 @@ type EndpointProblem struct {
 }
 
 // SplitEndpoint reads host or host:port, where an IPv6 address with a port is in brackets. The
-// port is 6443 if none is given. The problem is nil for a good endpoint.
+// port is 6443 if none is given. The problem is nil for a good endpoint, and shows no password.
 func SplitEndpoint(text string) (host string, port int, problem *EndpointProblem) {
-	if _, rest, ok := strings.Cut(text, "://"); ok {
-		host, _, _ := strings.Cut(rest, "/")
-		return "", 0, &EndpointProblem{Message: "the endpoint is host or host:port, not a URL", Suggestion: host}
+	if problem := notBare(text); problem != nil {
+		return "", 0, problem
 	}
 	host, port = text, defaultAPIPort
 	if ip, err := netip.ParseAddr(text); err == nil {
 		return ip.String(), port, nil
 	}
 	if h, p, ok := cutLast(text, ":"); ok && !strings.HasSuffix(text, "]") {
-		n, err := strconv.Atoi(p)
-		if err != nil || n < 1 || n > 65535 {
+		n, ok := parsePort(p)
+		if !ok {
 			problem := &EndpointProblem{Message: strconv.Quote(p) + " is no port from 1 to 65535"}
 			if isHost(h) {
 				problem.Suggestion = h + ":6443"
@@ -139,6 +164,30 @@ func SplitEndpoint(text string) (host string, port int, problem *EndpointProblem
 		return "", 0, &EndpointProblem{Message: strconv.Quote(host) + " is neither an IP address nor a DNS name"}
 	}
 	return strings.ToLower(host), port, nil
+}
+
+// notBare refuses a URL, and a user before the host.
+func notBare(text string) *EndpointProblem {
+	_, rest, isURL := strings.Cut(text, "://")
+	problem := &EndpointProblem{Message: "the endpoint is host or host:port, not a URL"}
+	switch {
+	case isURL:
+	case strings.Contains(text, "@"):
+		problem.Message, rest = "the endpoint is host or host:port, without a user", text
+	default:
+		return nil
+	}
+	// What follows the last @, for a password may hold a slash or another @.
+	host, _, _ := strings.Cut(rest[strings.LastIndex(rest, "@")+1:], "/")
+	if _, _, worse := SplitEndpoint(host); worse == nil {
+		problem.Suggestion = host
+	}
+	return problem
+}
+
+func parsePort(text string) (port int, ok bool) {
+	port, err := strconv.Atoi(text)
+	return port, err == nil && port >= 1 && port <= 65535
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

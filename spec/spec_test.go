@@ -85,15 +85,87 @@ func TestSplitEndpoint(t *testing.T) {
 	}
 	for text, suggestion := range map[string]string{
 		"": "", "https://api:6443/": "api:6443", "api:": "api:6443", "api:0": "api:6443", "api:65536": "api:6443", "api:x": "api:6443",
-		"a b": "", "10.0.0.256": "", "[10.0.0.1]:6443": "", "[fd00::": "", "-api": "", "api_1": "", "user@api": "",
+		"a b": "", "10.0.0.256": "", "[10.0.0.1]:6443": "", "[fd00::": "", "-api": "", "api_1": "", "user@api": "api",
+		"https://u:hunter2@lb:443/x": "lb:443", "u:hunter2@lb": "lb", "u:hun/t@er2@lb": "lb", "https://lb?hunter2": "",
 	} {
 		host, port, problem := SplitEndpoint(text)
 		if problem == nil {
 			t.Errorf("%q is accepted as %q, %d", text, host, port)
 			continue
 		}
-		if problem.Message == "" || problem.Suggestion != suggestion {
+		if problem.Message == "" || problem.Suggestion != suggestion || strings.Contains(problem.Message, "hunter2") {
 			t.Errorf("%q: %+v, want the suggestion %q", text, problem, suggestion)
+		}
+	}
+}
+
+func TestCheckEndpointHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"10.0.0.1": "", "fd00::1": "", "api.example.com": "", "localhoster": "", "my-localhost": "",
+		"127.0.0.1":             "is a loopback address",
+		"127.1.2.3":             "is a loopback address",
+		"::1":                   "is a loopback address",
+		"::ffff:127.0.0.1":      "is a loopback address",
+		"::ffff:10.0.0.1":       "is an IPv4 address in IPv6 clothes; write 10.0.0.1",
+		"0.0.0.0":               "is no address by which nodes could reach",
+		"::":                    "is no address by which nodes could reach",
+		"224.0.0.1":             "is no address by which nodes could reach",
+		"ff02::1":               "is no address by which nodes could reach",
+		"169.254.1.1":           "is no address by which nodes could reach",
+		"fe80::1":               "is no address by which nodes could reach",
+		"fe80::1%eth0":          "has a zone",
+		"fd00::1%eth0":          "has a zone",
+		"localhost":             "is another machine on every machine",
+		"api.localhost":         "is another machine on every machine",
+		"localhost.localdomain": "is another machine on every machine",
+	} {
+		if why := checkEndpointHost(host); (why == "") != (want == "") || !strings.HasPrefix(why, want) {
+			t.Errorf("%q: %q, want %q", host, why, want)
+		}
+	}
+}
+
+func TestCheckURL(t *testing.T) {
+	for _, url := range []string{
+		"http://mirror", "https://mirror.example.com:8443/files/", "HTTP://10.0.0.1:5000", "http://localhost:5000/v2",
+		"http://[fd00::1]", "http://[fd00::1]:65535/a", "http://mirror/a%20b", "http://mirror/a@b",
+	} {
+		if why, suggestion := checkURL(url); why != "" || suggestion != "" {
+			t.Errorf("%q is refused: %s, %s", url, why, suggestion)
+		}
+	}
+	const unsafe = "has a blank, a quote, a backslash or a bracket"
+	for url, want := range map[string]string{
+		"mirror/files":                    "has no scheme",
+		"u:hunter2@mirror/files":          "has no scheme",
+		"http:/u:hunter2@mirror":          "has no scheme",
+		"http://u:hunter2@mirror":         "has a user or a password",
+		"http://u:hunter2 @mirror":        "is malformed",
+		"http://mir ror":                  "is malformed",
+		"ftp://mirror":                    "must begin with",
+		"http://":                         "names no host",
+		"http://mirror_1":                 "names no host",
+		"http://[fe80::1%25eth0]":         "names no host",
+		"http://[fe80::1%25\"]":           unsafe,
+		"http://mirror?x":                 "must end with its path",
+		"http://mirror/a b":               unsafe,
+		"http://mirror/a\u00a0b":          unsafe,
+		"http://mirror/\"":                unsafe,
+		"http://mirror/'":                 unsafe,
+		"http://mirror/`":                 unsafe,
+		`http://mirror/\`:                 unsafe,
+		"http://mirror/{a}":               unsafe,
+		"http://mirror/[a]":               unsafe,
+		"http://mirror/://[a]":            unsafe,
+		"http://[fd00::1]/[a]":            unsafe,
+		"http://mirror:0":                 "has no port",
+		"http://mirror:65536/a":           "has no port",
+		"http://[fd00::1]:99999":          "has no port",
+		"http://mirror:18446744073709551": "has no port",
+	} {
+		why, suggestion := checkURL(url)
+		if !strings.HasPrefix(why, want) || why == "" || strings.Contains(why+suggestion, "hunter2") {
+			t.Errorf("%q: %q, suggestion %q, want %q", url, why, suggestion, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"kubewright/cluster"
 	"kubewright/internal/catalog"
+	"kubewright/internal/check"
 	"kubewright/internal/fault"
 	"kubewright/internal/report"
 )
@@ -36,6 +37,7 @@ func (f *clusterFiles) load() (c *cluster.Cluster, warnings []string, err error)
 			_, err := os.Stat(expandHome(path))
 			return err
 		},
+		Checks: check.Names(),
 	}, releases)
 	if err != nil {
 		return nil, nil, fault.Wrap(fault.BadInput, err)

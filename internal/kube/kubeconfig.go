@@ -21,11 +21,13 @@ func MergeKubeconfig(existing, added secret.Bytes, name string) (secret.Bytes, e
 	}
 	target, err := clientcmd.Load(existing.Reveal())
 	if err != nil {
-		return nil, fmt.Errorf("merge kubeconfig: the existing file cannot be read, repair or move it: %w", err)
+		// The parser's own words may quote the input, which holds tokens and keys.
+		return nil, errors.New("merge kubeconfig: the existing file cannot be read, repair or move it: " +
+			"it is no kubeconfig, or not valid YAML; kubectl config view --kubeconfig FILE says where")
 	}
 	source, err := clientcmd.Load(added.Reveal())
 	if err != nil {
-		return nil, fmt.Errorf("merge kubeconfig: the new file cannot be read: %w", err)
+		return nil, errors.New("merge kubeconfig: the new file cannot be read: it is no kubeconfig, or not valid YAML")
 	}
 	current := source.Contexts[source.CurrentContext]
 	if current == nil {

@@ -99,17 +99,23 @@ func TestMergeKubeconfig(t *testing.T) {
 	})
 	added = secret.Bytes(strings.Replace(string(added.Reveal()), "current-context: ", "current-context: x", 1))
 	for name, test := range map[string]struct{ existing, added, context, want string }{
-		"existing unreadable": {"{", string(added.Reveal()), "lab", "the existing file cannot be read, repair or move it"},
-		"existing other kind": {"apiVersion: v1\nkind: Secret\n", string(added.Reveal()), "lab", "the existing file cannot be read"},
-		"new unreadable":      {"", "{", "lab", "the new file cannot be read"},
-		"new without context": {"", string(added.Reveal()), "lab", "no context called"},
-		"new without a user":  {"", "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: {cluster: b, user: c}}], clusters: [{name: b, cluster: {}}]}", "lab", `lacks the cluster "b" or the user "c"`},
-		"no name":             {"", string(added.Reveal()), "", "the context needs a name"},
+		"existing unreadable":  {"{", string(added.Reveal()), "lab", "the existing file cannot be read, repair or move it"},
+		"existing other kind":  {"apiVersion: v1\nkind: Secret\n", string(added.Reveal()), "lab", "the existing file cannot be read"},
+		"existing of no kind":  {"apiVersion: v1\nkind: hunter2\n", string(added.Reveal()), "lab", "the existing file cannot be read"},
+		"existing with a star": {"apiVersion: v1\nkind: Config\nusers: [{name: a, user: {token: *hunter2 }}]\n", string(added.Reveal()), "lab", "the existing file cannot be read"},
+		"new with a star":      {"", "apiVersion: v1\nkind: Config\nusers: [{name: a, user: {token: *hunter2 }}]\n", "lab", "the new file cannot be read"},
+		"new unreadable":       {"", "{", "lab", "the new file cannot be read"},
+		"new without context":  {"", string(added.Reveal()), "lab", "no context called"},
+		"new without a user":   {"", "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: {cluster: b, user: c}}], clusters: [{name: b, cluster: {}}]}", "lab", `lacks the cluster "b" or the user "c"`},
+		"no name":              {"", string(added.Reveal()), "", "the context needs a name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := kube.MergeKubeconfig(secret.Bytes(test.existing), secret.Bytes(test.added), test.context)
 			if err == nil || out != nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error is %v, want %q", err, test.want)
+				t.Fatalf("error is %v, want %q", err, test.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error quotes the file: %v", err)
 			}
 		})
 	}

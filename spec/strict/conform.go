@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -29,7 +30,7 @@ func (c *Checker) Conform(at Path, value any, t reflect.Type) {
 		}
 	default:
 		if !conforms(value, t) {
-			c.Refuse(at, "expected %s, found %s", kindName(t), valueName(value))
+			c.Refuse(at, "expected %s, found %s", kindName(t), valueName(value, t))
 		}
 	}
 }
@@ -109,12 +110,26 @@ func kindName(t reflect.Type) string {
 	}
 }
 
-func valueName(value any) string {
+// valueName says what a scalar is that should be of the type. Where a mapping or a list belongs it
+// is not shown: it may be the secret that belongs into it.
+func valueName(value any, t reflect.Type) string {
+	shown := t.Kind() != reflect.Struct && t.Kind() != reflect.Map && t.Kind() != reflect.Slice
 	switch v := value.(type) {
 	case string:
-		return "the text " + quote(v)
+		if shown {
+			return "the text " + quote(v)
+		}
+		return "text"
+	case bool:
+		if shown {
+			return strconv.FormatBool(v)
+		}
+		return "a boolean"
 	default:
-		data, _ := json.Marshal(v) // a number or a boolean
+		if !shown {
+			return "a number"
+		}
+		data, _ := json.Marshal(v)
 		return strings.TrimSpace(string(data))
 	}
 }

@@ -51,7 +51,7 @@ func at(n *yaml.Node) position { return position{n.Line, n.Column} }
 func (d *decoder) refuse(n *yaml.Node, path Path, message, suggestion string) {
 	d.doc.broken[path.String()] = true
 	d.faults = append(d.faults, Fault{File: d.doc.file, Line: n.Line, Column: n.Column,
-		Path: path.String(), Message: message, Suggestion: suggestion})
+		Path: path.shown(), Message: message, Suggestion: suggestion})
 }
 
 // spend takes from the budget of values; false says, and once records, that it is exhausted.
@@ -198,7 +198,7 @@ func (d *decoder) unknownKey(e entry, path Path, fields []Field) {
 	}
 	slices.Sort(names)
 	where := "the top of the file"
-	if p := path.String(); p != "" {
+	if p := path.shown(); p != "" {
 		where = p
 	}
 	d.refuse(e.key, e.path, fmt.Sprintf("unknown key; %s can have %s", where, strings.Join(names, ", ")), "")
@@ -230,11 +230,15 @@ func (d *decoder) home(name string) string {
 // list decodes a sequence into a slice.
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path Path, rule Rule) {
 	if n.Kind != yaml.SequenceNode {
-		suggestion := ""
-		if n.Kind == yaml.ScalarNode && !rule.Secret && n.Value != "" && !strings.ContainsAny(n.Value, ",[]{}\n") {
+		message, suggestion := "expected a list, found "+describe(n, Rule{Secret: true}), ""
+		switch {
+		case n.Kind != yaml.ScalarNode:
+		case slices.Contains(rule.Enum, n.Value): // what the schema lists is no secret
 			suggestion = "[" + n.Value + "]"
+		case isScalar(v.Type().Elem()):
+			message += "; put the items between [ and ]"
 		}
-		d.refuse(n, path, "expected a list, found "+describe(n, rule), suggestion)
+		d.refuse(n, path, message, suggestion)
 		return
 	}
 	items := rule.forItems()
@@ -248,6 +252,12 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path Path, rule Rule) {
 		}
 		d.value(item, v.Index(i), below, items)
 	}
+}
+
+// isScalar reports whether a value of the type is written without keys or items of its own.
+func isScalar(t reflect.Type) bool {
+	_, text := textTarget(reflect.New(t).Elem())
+	return text || t.Kind() == reflect.String || t.Kind() == reflect.Int || t.Kind() == reflect.Bool
 }
 
 // forItems is the rule of the items of a list or mapping that has the rule r.

@@ -65,7 +65,7 @@ func (d *Document) BrokenBelow(at Path) bool {
 // Fault returns a fault of the value at the path. Where the file says nothing there, it points
 // to the key of the closest enclosing value.
 func (d *Document) Fault(at Path, message, suggestion string) Fault {
-	f := Fault{File: d.file, Path: at.String(), Message: message, Suggestion: suggestion}
+	f := Fault{File: d.file, Path: at.shown(), Message: message, Suggestion: suggestion}
 	if p, ok := d.places[at.String()]; ok {
 		f.Line, f.Column = p.value.line, p.value.column
 		return f
@@ -75,7 +75,7 @@ func (d *Document) Fault(at Path, message, suggestion string) Fault {
 
 // KeyFault is Fault, but points to the key rather than to the value.
 func (d *Document) KeyFault(at Path, message, suggestion string) Fault {
-	return d.placed(Fault{File: d.file, Path: at.String(), Message: message, Suggestion: suggestion}, at)
+	return d.placed(Fault{File: d.file, Path: at.shown(), Message: message, Suggestion: suggestion}, at)
 }
 
 // placed gives the fault the position of the key of the path, or of the closest path above it.

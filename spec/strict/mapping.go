@@ -41,7 +41,8 @@ type entry struct {
 // and records where they stand.
 func (d *decoder) entries(n *yaml.Node, path Path) ([]entry, bool) {
 	if n.Kind != yaml.MappingNode {
-		d.refuse(n, path, "expected a mapping, found "+describe(n, Rule{}), "")
+		// What is written where a mapping belongs may be the secret that belongs into it.
+		d.refuse(n, path, "expected a mapping, found "+describe(n, Rule{Secret: true}), "")
 		return nil, false
 	}
 	if !d.spend(len(n.Content)/2, n, path) {

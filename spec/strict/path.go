@@ -32,11 +32,24 @@ func (p Path) Key(keys ...string) Path {
 // Index returns the path of the i-th item of the list at p, counted from 0.
 func (p Path) Index(i int) Path { return Path{parent: &p, elem: "[" + strconv.Itoa(i) + "]"} }
 
-// String renders the path as it is shown to the user; the document itself is "".
-func (p Path) String() string {
+// String renders the path as it stands in the document; the document itself is "".
+func (p Path) String() string { return p.render(func(elem string) string { return elem }) }
+
+// shown renders the path for a message: a key that is a URL may hold a password.
+func (p Path) shown() string {
+	return p.render(func(elem string) string {
+		key, err := strconv.Unquote(strings.Trim(elem, "[]"))
+		if err != nil { // an index, or a key without quotes, which cannot hold an @
+			return elem
+		}
+		return "[" + strconv.QuoteToASCII(WithoutPassword(key)) + "]"
+	})
+}
+
+func (p Path) render(show func(elem string) string) string {
 	var elems []string
 	for at := p; at.parent != nil; at = *at.parent {
-		elems = append(elems, at.elem)
+		elems = append(elems, show(at.elem))
 	}
 	var b strings.Builder
 	for i := len(elems) - 1; i >= 0; i-- {

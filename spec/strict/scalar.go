@@ -52,17 +52,29 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path Path, rule Rule) {
 			v.SetString(s)
 		}
 	case reflect.Bool:
-		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
-			d.refuse(n, path, "expected true or false, found "+describe(n, rule), truth(n.Value))
-			return
+		if b, ok := d.boolean(n, path, rule); ok {
+			v.SetBool(b)
 		}
-		v.SetBool(strings.EqualFold(n.Value, "true"))
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		d.integer(n, v, path, rule)
 	default:
 		d.refuse(n, path, "this value cannot be set from a file", "")
 	}
 }
+
+// boolean reads true or false. A tag alone makes no boolean: !!bool yes would be false.
+func (d *decoder) boolean(n *yaml.Node, path Path, rule Rule) (b, ok bool) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || !isBoolean(n.Value) {
+		d.refuse(n, path, "expected true or false, found "+describe(n, rule), truth(n.Value))
+		return false, false
+	}
+	return strings.EqualFold(n.Value, "true"), true
+}
+
+func isBoolean(s string) bool { return strings.EqualFold(s, "true") || strings.EqualFold(s, "false") }
+
+// noTags does not repeat the tag, which may be a password that begins with !.
+const noTags = "a tag (!name) is not supported; remove it, or put quotes around text that begins with !"
 
 // stringOf reads text. Numbers and booleans must be quoted to be text: what 1.10 or no become
 // without quotes is not what was written.
@@ -73,7 +85,7 @@ func (d *decoder) stringOf(n *yaml.Node, path Path, rule Rule) (string, bool) {
 		d.refuse(n, path, "expected text, found "+describe(n, rule), "")
 		return "", false
 	case tag == "!!str", tag == "!!timestamp":
-	case tag == "!!int", tag == "!!float", tag == "!!bool":
+	case tag == "!!int", tag == "!!float", tag == "!!bool" && isBoolean(n.Value):
 		suggestion := strconv.Quote(n.Value)
 		if rule.Secret {
 			suggestion = ""
@@ -81,7 +93,7 @@ func (d *decoder) stringOf(n *yaml.Node, path Path, rule Rule) (string, bool) {
 		d.refuse(n, path, "expected text, found "+describe(n, rule), suggestion)
 		return "", false
 	default:
-		d.refuse(n, path, "the tag "+tag+" is not supported; remove it", "")
+		d.refuse(n, path, noTags, "")
 		return "", false
 	}
 	if err := checkText(n.Value, rule.Multiline); err != nil {
@@ -143,11 +155,11 @@ func (d *decoder) integer(n *yaml.Node, v reflect.Value, path Path, rule Rule) {
 
 // freeScalar decodes a scalar of no declared type into what JSON can hold.
 func (d *decoder) freeScalar(n *yaml.Node, path Path) (any, bool) {
-	switch tag := n.ShortTag(); tag {
+	switch n.ShortTag() {
 	case "!!str", "!!timestamp":
 		return n.Value, true
 	case "!!bool":
-		return strings.EqualFold(n.Value, "true"), true
+		return d.boolean(n, path, Rule{})
 	case "!!int":
 		var i int64
 		if err := n.Decode(&i); err != nil {
@@ -163,7 +175,7 @@ func (d *decoder) freeScalar(n *yaml.Node, path Path) (any, bool) {
 		}
 		return f, true
 	default:
-		d.refuse(n, path, "the tag "+tag+" is not supported; remove it", "")
+		d.refuse(n, path, noTags, "")
 		return nil, false
 	}
 }
@@ -198,7 +210,9 @@ func describe(n *yaml.Node, rule Rule) string {
 		return "a number"
 	case tag == "!!int" || tag == "!!float":
 		return "the number " + n.Value
-	case tag == "!!bool":
+	case tag == "!!bool" && isBoolean(n.Value) && rule.Secret:
+		return "a boolean"
+	case tag == "!!bool" && isBoolean(n.Value):
 		return n.Value
 	case rule.Secret:
 		return "text"

@@ -3,6 +3,7 @@ package strict_test
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -62,6 +63,8 @@ func decode(t *testing.T, text string, into any) []string {
 	return lines
 }
 
+const noTags = "a tag (!name) is not supported; remove it, or put quotes around text that begins with !"
+
 func TestFaults(t *testing.T) {
 	tests := []struct {
 		name, text string
@@ -102,10 +105,10 @@ func TestFaults(t *testing.T) {
 			`m.yaml:1:7: name: expected text, found the number 12; did you mean "12"?`,
 			`m.yaml:2:7: port: expected a whole number, found the text "22"; did you mean 22 without quotes?`,
 			`m.yaml:3:8: agent: expected true or false, found the text "yes"; did you mean true?`,
-			`m.yaml:4:7: tags: expected a list, found the text "a"; did you mean [a]?`,
+			`m.yaml:4:7: tags: expected a list, found text; put the items between [ and ]`,
 			`m.yaml:5:9: labels: expected a mapping, found a list`,
 			`m.yaml:6:8: disks: expected a list, found a mapping`,
-			`m.yaml:7:8: extra: expected a mapping, found the number 3`,
+			`m.yaml:7:8: extra: expected a mapping, found a number`,
 		}},
 		{"label values", "name: a\nlabels: {a: true, b: 1.10, c: , d: x, 7: y, \"e\\nf\": g}\n", []string{
 			`m.yaml:2:13: labels.a: expected text, found true; did you mean "true"?`,
@@ -140,8 +143,33 @@ func TestFaults(t *testing.T) {
 			"m.yaml:2:11: password: expected text, found a number",
 		}},
 		{"tags", "name: !!binary aGk=\nextra: {x: !foo y}\n", []string{
-			"m.yaml:1:7: name: the tag !!binary is not supported; remove it",
-			"m.yaml:2:12: extra.x: the tag !foo is not supported; remove it",
+			"m.yaml:1:7: name: " + noTags,
+			"m.yaml:2:12: extra.x: " + noTags,
+		}},
+		{"scalars where mappings and lists belong are not shown", "name: a\nnetwork: hunter2\nlabels: !hunter2\nextra: !!bool hunter2\ntags: hunter2\nroles: hunter2\ndisks: [hunter2, 5, true]\n", []string{
+			"m.yaml:2:10: network: expected a mapping, found text",
+			"m.yaml:3:9: labels: expected a mapping, found text",
+			"m.yaml:4:8: extra: expected a mapping, found text",
+			"m.yaml:5:7: tags: expected a list, found text; put the items between [ and ]",
+			"m.yaml:6:8: roles: expected a list, found text; put the items between [ and ]",
+			"m.yaml:7:9: disks[0]: expected a mapping, found text",
+			"m.yaml:7:18: disks[1]: expected a mapping, found a number",
+			"m.yaml:7:21: disks[2]: expected a mapping, found a boolean",
+		}},
+		{"list of one word", "name: a\nroles: reader\ndisks: x\n", []string{
+			"m.yaml:2:8: roles: expected a list, found text; did you mean [reader]?",
+			"m.yaml:3:8: disks: expected a list, found text",
+		}},
+		{"tags of secrets are not shown", "name: a\npassword: !hunter2\n", []string{"m.yaml:2:11: password: " + noTags}},
+		{"long tags of secrets are not shown", "name: a\npassword: !!hunter2 x\n", []string{"m.yaml:2:11: password: " + noTags}},
+		{"secret booleans are not shown", "name: a\npassword: true\n", []string{"m.yaml:2:11: password: expected text, found a boolean"}},
+		{"a tag does not show a secret", "name: a\npassword: !!bool hunter2\n", []string{"m.yaml:2:11: password: " + noTags}},
+		{"passwords in keys are not shown", "name: a\nlabels: {\"https://u:hunter2@x/y\": 1}\n", []string{
+			`m.yaml:2:35: labels["https://u@x/y"]: expected text, found the number 1; did you mean "1"?`,
+		}},
+		{"booleans by tag", "name: a\nagent: !!bool yes\nextra: {x: !!bool on, y: !!bool \"false\"}\n", []string{
+			`m.yaml:2:8: agent: expected true or false, found the text "yes"; did you mean true?`,
+			`m.yaml:3:12: extra.x: expected true or false, found the text "on"; did you mean true?`,
 		}},
 		{"numbers JSON lacks", "name: a\nextra: {x: .inf, y: .nan}\n", []string{
 			`m.yaml:2:12: extra.x: .inf is no finite number; did you mean ".inf"?`,
@@ -275,6 +303,56 @@ func TestDocumentKnowsPlaces(t *testing.T) {
 	}
 	if !doc.Has(strict.At("labels")) || doc.Has(strict.At("tags")) {
 		t.Error("Has does not tell what is in the file")
+	}
+}
+
+func TestPathsOfFaultsShowNoPassword(t *testing.T) {
+	var m machine
+	doc, _ := strict.Decode("m.yaml", []byte("name: a\nlabels: {\"u:hunter2@x\": y}\n"), &m)
+	at := strict.At("labels", "u:hunter2@x")
+	for _, f := range []strict.Fault{doc.Fault(at, "m", ""), doc.KeyFault(at, "m", "")} {
+		if f.Path != `labels["u@x"]` || f.Line != 2 {
+			t.Errorf("%+v", f)
+		}
+	}
+	if !doc.Has(at) {
+		t.Error("the value is not found any more")
+	}
+}
+
+func TestWithoutPassword(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "host": "host", "host:22": "host:22", "http://host/a:b": "http://host/a:b",
+		"root@host": "root@host", "root:hunter2@host:22": "root@host:22", "ssh://root:hunter2@host": "ssh://root@host",
+		"https://u:p/q@r://s@lb/x": "https://u@lb/x", "u:p://q@lb": "u@lb", ":hunter2@host": "@host", "u:a@x, v:b@y": "u@y",
+	} {
+		if got := strict.WithoutPassword(text); got != want {
+			t.Errorf("WithoutPassword(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestConform(t *testing.T) {
+	type header struct {
+		Headers map[string][]string `json:"headers"`
+		Nested  struct{}            `json:"nested"`
+		List    []string            `json:"list"`
+		On      bool                `json:"on"`
+		Count   int                 `json:"count"`
+	}
+	var m machine
+	doc, _ := strict.Decode("m.yaml", []byte("name: a\nextra: {headers: hunter2, nested: 31337, list: true, on: word, count: 1.5}\n"), &m)
+	check := strict.Checker{Doc: doc}
+	check.Conform(strict.At("extra"), m.Extra, reflect.TypeFor[header]())
+	want := strings.Join([]string{
+		"m.yaml:2:18: extra.headers: expected a mapping, found text",
+		"m.yaml:2:35: extra.nested: expected a mapping, found a number",
+		"m.yaml:2:48: extra.list: expected a list, found a boolean",
+		`m.yaml:2:58: extra.on: expected true or false, found the text "word"`,
+		"m.yaml:2:71: extra.count: expected a whole number, found 1.5",
+	}, "\n")
+	if got := check.Faults.Sorted().Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

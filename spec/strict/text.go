@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -71,6 +73,20 @@ func checkText(s string, multiline bool) error {
 	}
 	return nil
 }
+
+// WithoutPassword cuts the password out of user:password@host, with or without a scheme before it,
+// so that the rest can be shown. The last @ counts, for a password may hold others.
+func WithoutPassword(text string) string {
+	end := strings.LastIndex(text, "@")
+	if end < 0 {
+		return text
+	}
+	scheme := urlScheme().FindString(text[:end])
+	user, _, _ := strings.Cut(text[len(scheme):end], ":")
+	return scheme + user + text[end:]
+}
+
+var urlScheme = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`) })
 
 // quote shows a value in a message, shortened when it is long.
 func quote(s string) string {
