@@ -3,7 +3,6 @@ package certs
 import (
 	"errors"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -208,32 +207,5 @@ func TestGenerateBundle(t *testing.T) {
 	}
 	if _, err := newServiceAccount("x", testEnv()); err == nil {
 		t.Error("an unknown algorithm is accepted for the service account key")
-	}
-}
-
-// TestCompleteResumes cuts the writing of a bundle after every file: the next run must keep whole
-// pairs, and what it ends up with must be adoptable.
-func TestCompleteResumes(t *testing.T) {
-	bundle := newTestBundle(t)
-	all := filesOf(bundle)
-	for count := range len(BundleFiles()) + 1 {
-		found := only(all, BundleFiles()[:count]...)
-		got, err := Complete(found, ECDSAP256, testEnv())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, name := range authorityNames() {
-			if kept := got.Authority(name).equal(bundle.Authority(name)); kept != (count >= 2*(i+1)) {
-				t.Errorf("after %d files, %s kept: %v", count, name, kept)
-			}
-		}
-		adopted, err := Adopt(map[string]HostFiles{"cp1": filesOf(got)})
-		if err != nil {
-			t.Errorf("after %d files: %v", count, err)
-		}
-		assertSameBundle(t, got, adopted)
-	}
-	if !slices.Equal(BundleFiles()[6:], []string{"sa.key", "sa.pub"}) {
-		t.Error("the order of the files has changed: this test relies on pairs")
 	}
 }

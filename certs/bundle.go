@@ -71,34 +71,17 @@ func BundleFiles() []string {
 
 // GenerateBundle creates new authorities and a new service account key.
 func GenerateBundle(algorithm KeyAlgorithm, env Env) (*Bundle, error) {
-	return Complete(nil, algorithm, env)
-}
-
-// Complete returns a bundle made of the pairs of files that are whole, and generates the others.
-// It is for a host on which a run was interrupted while it wrote the bundle. The caller must know
-// that nothing uses the authorities yet (no etcd data, no control plane, no other host with files):
-// replacing one that is in use cuts off everything it has signed.
-func Complete(files HostFiles, algorithm KeyAlgorithm, env Env) (*Bundle, error) {
 	bundle := &Bundle{}
 	for _, name := range authorityNames() {
-		authority, err := ParseAuthority(files[string(name)+".crt"], files[string(name)+".key"])
-		if err != nil {
-			authority, err = NewAuthority(name.commonName(), algorithm, env)
-		}
+		authority, err := NewAuthority(name.commonName(), algorithm, env)
 		if err != nil {
 			return nil, err
 		}
 		bundle.set(name, authority)
 	}
-	pair, err := parseServiceAccount(files)
-	if err != nil {
-		pair, err = newServiceAccount(algorithm, env)
-	}
-	if err != nil {
-		return nil, err
-	}
-	bundle.ServiceAccount = pair
-	return bundle, nil
+	var err error
+	bundle.ServiceAccount, err = newServiceAccount(algorithm, env)
+	return bundle, err
 }
 
 // Authority returns the authority of that name, nil when there is no such name.

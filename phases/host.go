@@ -17,7 +17,7 @@ func hostPrep() plan.Phase {
 		Name:  "host",
 		Short: "kernel modules, sysctls and swap",
 		On:    inventory.Everyone,
-		After: []plan.Edge{plan.SameHost("preflight")},
+		After: []plan.Edge{plan.AllHosts("authorities")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			modules := templates.Modules(c.Network.ProxyMode)
 			sysctls := templates.Sysctls(c.Network.PodCIDR.Addr().Is6())

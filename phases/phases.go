@@ -7,12 +7,12 @@ import (
 	"kubewright/internal/plan"
 )
 
-// All lists the phases of a cluster in the order in which a host runs through them. There
-// is no barrier between hosts: workers prepare themselves and start their kubelets while
+// All lists the phases of a cluster in the order in which a host runs through them. The
+// authorities are the one barrier between hosts; after them workers prepare themselves and start their kubelets while
 // the control plane comes up, and API objects are made as soon as it answers.
 func All() []plan.Phase {
 	return []plan.Phase{
-		preflight(), hostPrep(), runtime(), binaries(), pki(), kubeconfigs(),
+		preflight(), authorities(), hostPrep(), runtime(), binaries(), pki(), kubeconfigs(),
 		etcd(), controlPlane(), kubelets(),
 		bootstrap(), kubeProxy(), network(), dns(), nodes(), verify(),
 	}

@@ -17,28 +17,42 @@ const (
 	kubeletPKI    = kubeletDir + "/pki"
 )
 
-// pki puts the authorities on the control planes, where they live, and only the
-// certificate of the cluster's own on workers; and issues what each host serves and
-// authenticates with.
+// authorities puts the cluster's authorities on its control planes, where they live and
+// where every later run finds them. No other host hears of them before they are there: a
+// run that is cut leaves either nothing that they have signed, or the authorities themselves.
+func authorities() plan.Phase {
+	return plan.Phase{
+		Name:  "authorities",
+		Short: "certificate authorities on the control planes",
+		On:    inventory.ControlPlanes,
+		After: []plan.Edge{plan.SameHost("preflight")},
+		Desire: func(_ *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			return append([]resource.Resource{
+				resource.Dir{Path: kubernetesDir, Owned: true},
+				resource.Dir{Path: pkiDir},
+				resource.Dir{Path: pkiDir + "/etcd"},
+			}, authorityFiles(t)...), nil
+		},
+	}
+}
+
+// pki issues what each host serves and authenticates with, and gives workers the
+// certificate of the cluster's own authority.
 func pki() plan.Phase {
 	return plan.Phase{
 		Name:  "pki",
-		Short: "certificate authorities and certificates",
+		Short: "certificates of the hosts",
 		On:    runsPods,
 		After: []plan.Edge{plan.SameHost("host")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			want := []resource.Resource{
-				resource.Dir{Path: kubernetesDir, Owned: true},
-				resource.Dir{Path: pkiDir},
 				resource.Dir{Path: kubeletDir, Owned: true},
 				resource.Dir{Path: kubeletPKI},
 			}
 			if !t.Has(inventory.RoleControlPlane) {
-				want = append(want, authority(t))
+				want = append(want, resource.Dir{Path: kubernetesDir, Owned: true}, resource.Dir{Path: pkiDir}, authority(t))
 				return append(want, nodeCertificates(c, t)...), nil
 			}
-			want = append(want, resource.Dir{Path: pkiDir + "/etcd"})
-			want = append(want, authorities(t)...)
 			requests, err := certs.ControlPlaneRequests(controlPlaneNames(c, t.Host))
 			if err != nil {
 				return nil, err
@@ -51,9 +65,9 @@ func pki() plan.Phase {
 	}
 }
 
-// authorities are the files of all authorities. They are read at each look, for it is
+// authorityFiles are the files of all authorities. They are read at each look, for it is
 // from here that any later run, on any machine, takes them.
-func authorities(t plan.Target) []resource.Resource {
+func authorityFiles(t plan.Target) []resource.Resource {
 	var want []resource.Resource
 	if t.PKI == nil {
 		for _, name := range certs.BundleFiles() {

@@ -22,7 +22,7 @@ type Diagnosis struct {
 // what refuses is in the diagnosis, which is nil when no host was seen.
 func (e *Engine) Doctor(ctx context.Context) (_ *Diagnosis, _ []Stats, err error) {
 	defer e.begin("doctor")(&err)
-	s := e.survey(ctx, false)
+	s := e.survey(ctx, nil)
 	defer s.Close()
 	d := &Diagnosis{Unreached: map[string]error{}}
 	for _, m := range s.hosts {
@@ -39,9 +39,6 @@ func (e *Engine) Doctor(ctx context.Context) (_ *Diagnosis, _ []Stats, err error
 	adopt := s.adopt()
 	if unreached != nil && fault.KindOf(adopt) == fault.Unreachable {
 		adopt = nil // the hosts that did not answer are named already
-	}
-	if s.pki == nil {
-		s.newPKI = true // no authority is known: the hosts are judged as for a new cluster
 	}
 	var input error
 	if d.Results, input = check.Preflight(s.checkWorld()); input != nil {

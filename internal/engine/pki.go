@@ -7,6 +7,8 @@ import (
 
 	"kubewright/certs"
 	"kubewright/internal/fault"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
 	"kubewright/internal/secret"
 	"kubewright/inventory"
 )
@@ -15,29 +17,31 @@ import (
 const PKIDir = "/etc/kubernetes/pki"
 
 // adopt finds the cluster's authorities on its control planes. New ones are made only
-// when every control plane was looked at and none has a trace of a cluster: an
+// when every control plane was looked at and no host has a trace of a cluster: an
 // authority that is made twice is a cluster that is lost.
 func (s *Session) adopt() error {
 	found := map[string]certs.HostFiles{}
 	var unseen, etcd []string
+	var errs []error
 	for _, m := range s.hosts {
-		switch {
-		case !m.Has(inventory.RoleControlPlane):
-		case m.observed == nil:
+		if !m.Has(inventory.RoleControlPlane) {
+			continue
+		}
+		if m.observed == nil {
 			unseen = append(unseen, m.Name)
-		default:
-			found[m.Name] = caFiles(m)
-			if m.facts.Foreign.EtcdData {
-				etcd = append(etcd, m.Name)
-			}
+			continue
+		}
+		if m.facts.Foreign.EtcdData {
+			etcd = append(etcd, m.Name)
+		}
+		files, err := caFiles(m)
+		errs = append(errs, err)
+		if !unfinished(m, files) {
+			found[m.Name] = files
 		}
 	}
 	bundle, err := certs.Adopt(found)
-	var partial *certs.PartialError
-	if errors.As(err, &partial) && len(etcd) == 0 && s.begunByUs(partial.Host) {
-		bundle, err = certs.Complete(found[partial.Host], certs.KeyAlgorithm(s.Cluster.KeyAlgorithm), s.env())
-	}
-	if err != nil {
+	if err := errors.Join(append(errs, err)...); err != nil {
 		return &fault.Error{Kind: fault.Preflight, Op: "certificate authorities", Err: err}
 	}
 	if bundle != nil {
@@ -47,17 +51,101 @@ func (s *Session) adopt() error {
 		}
 		return s.sameMembers(etcd)
 	}
-	switch {
-	case len(etcd) > 0:
-		return fault.New(fault.Preflight, "%s: no certificate authority in %s, but etcd has data in /var/lib/etcd",
-			strings.Join(etcd, ", "), PKIDir).WithHint("restore %s from a backup; a new authority would cut the cluster off from its data", PKIDir)
-	case len(unseen) > 0:
+	if err := s.untouched(); err != nil {
+		return err
+	}
+	if len(unseen) > 0 {
 		return fault.New(fault.Unreachable, "no control plane that answered has a certificate authority, and %s did not answer", strings.Join(unseen, ", ")).
 			WithHint("a new cluster is begun only when every control plane is reached")
 	}
 	s.newPKI = true
 	s.pki, err = certs.GenerateBundle(certs.KeyAlgorithm(s.Cluster.KeyAlgorithm), s.env())
 	return err
+}
+
+// unfinished tells whether a run of ours was cut while it wrote the first authorities of
+// a cluster to this host. Nothing was signed by them: they are on all control planes
+// before anything else is on any host. So they may be replaced.
+func unfinished(m *member, files certs.HostFiles) bool {
+	begun := false
+	for _, name := range certs.BundleFiles() {
+		_, ours := m.observed.Manifest[string(resource.FileID(PKIDir+"/"+name))]
+		begun = begun || ours
+	}
+	return begun && len(files) < len(certs.BundleFiles()) &&
+		m.facts.OursMarker == "" && m.facts.Foreign.KubeletCA == "" && !m.facts.Foreign.EtcdData
+}
+
+// untouched refuses hosts that know a cluster whose authorities no control plane has: new
+// ones would cut them off from it.
+func (s *Session) untouched() error {
+	if phase, err := s.authorityPhase(); err != nil || phase == "" {
+		return err // these phases have no authorities, and did not look for any
+	}
+	var errs []error
+	for _, m := range s.hosts {
+		if m.observed == nil {
+			continue
+		}
+		var traces []string
+		if m.facts.Foreign.EtcdData {
+			traces = append(traces, "data of etcd in /var/lib/etcd")
+		}
+		if name, id, ok := m.facts.Marker(); ok {
+			traces = append(traces, fmt.Sprintf("the mark of cluster %s (%s)", name, id))
+		}
+		if m.facts.Foreign.KubeletCA != "" {
+			traces = append(traces, "a kubelet of the authority "+m.facts.Foreign.KubeletCA)
+		}
+		if m.facts.Foreign.CAFingerprint != "" && !m.Has(inventory.RoleControlPlane) {
+			traces = append(traces, "the certificate of the authority "+m.facts.Foreign.CAFingerprint)
+		}
+		if len(traces) > 0 {
+			errs = append(errs, fault.New(fault.Preflight, "no control plane has a certificate authority in %s, but the host carries %s", PKIDir, strings.Join(traces, " and ")).
+				On(m.Name).WithHint("restore %s on a control plane from a backup; to begin anew, reset these hosts first: a new authority would cut them off from their cluster", PKIDir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// beginsWhole refuses to make new authorities in a run that would not keep them: they
+// have to be on every control plane before a host is given what they have signed.
+func (s *Session) beginsWhole() error {
+	if !s.newPKI {
+		return nil
+	}
+	phase, err := s.authorityPhase()
+	if err != nil || phase == "" {
+		return err
+	}
+	const all = "a new cluster begins with its authorities on all control planes"
+	if s.Only != nil && !s.Only[phase] {
+		return fault.New(fault.BadInput, "%s, and --phase leaves out %s", all, phase).WithHint("run without --phase first")
+	}
+	for _, m := range s.hosts {
+		if m.Has(inventory.RoleControlPlane) && !m.wanted {
+			return fault.New(fault.BadInput, "%s, and --limit leaves out %s", all, m.Name).WithHint("run without --limit first, or add the control planes to it")
+		}
+	}
+	return nil
+}
+
+// authorityPhase names the phase that puts the authorities on control planes.
+func (s *Session) authorityPhase() (string, error) {
+	for _, h := range s.Cluster.Select(inventory.ControlPlanes) {
+		groups, err := plan.Desired(s.Phases, s.Cluster, plan.Target{Host: h})
+		if err != nil {
+			return "", err
+		}
+		for _, g := range groups {
+			for _, r := range g.Resources {
+				if r.ID() == resource.FileID(PKIDir+"/ca.key") {
+					return g.Phase, nil
+				}
+			}
+		}
+	}
+	return "", nil
 }
 
 // keepsData refuses to prune a member's data: a host that is a control plane no more has
@@ -91,33 +179,33 @@ func (s *Session) sameMembers(withData []string) error {
 	return nil
 }
 
-func caFiles(m *member) certs.HostFiles {
+// caFiles are the authorities' files on a host. One that is there and has no content (a
+// link that leads nowhere, a folder) is not a missing one.
+func caFiles(m *member) (certs.HostFiles, error) {
 	files := certs.HostFiles{}
+	var errs []error
 	for _, name := range certs.BundleFiles() {
-		if f, ok := m.observed.Files[PKIDir+"/"+name]; ok && f.HasContent {
+		f, ok := m.observed.Files[PKIDir+"/"+name]
+		switch {
+		case ok && f.HasContent:
 			files[name] = secret.Bytes(f.Content)
+		case ok && f.Exists:
+			errs = append(errs, fmt.Errorf("host %s: %s/%s is there and cannot be read as a file", m.Name, PKIDir, name))
 		}
 	}
-	return files
-}
-
-// begunByUs tells whether an interrupted run of ours was writing the host's authorities.
-func (s *Session) begunByUs(name string) bool {
-	for _, m := range s.hosts {
-		if m.Name != name || m.observed == nil {
-			continue
-		}
-		for _, file := range certs.BundleFiles() {
-			if _, ok := m.observed.Manifest["file:"+PKIDir+"/"+file]; ok {
-				return true
-			}
-		}
-	}
-	return false
+	return files, errors.Join(errs...)
 }
 
 // clusterID names the cluster for ever: the fingerprint of its CA.
 func (s *Session) clusterID() string { return s.pki.Kubernetes.Fingerprint() }
+
+// knownID is the cluster's ID where its hosts know it: "" before they have its CA.
+func (s *Session) knownID() string {
+	if s.newPKI || s.pki == nil {
+		return ""
+	}
+	return s.clusterID()
+}
 
 // operatorPair is a short-lived administrator certificate that exists in memory only.
 func (s *Session) operatorPair() (certs.Pair, error) {

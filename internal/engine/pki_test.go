@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -18,18 +19,22 @@ import (
 	"kubewright/phases"
 )
 
-// pkiLab is two control planes and a worker, with the real phase that gives them their
+// pkiLab is two control planes and a worker, with the real phases that give them their
 // authorities and certificates.
 func pkiLab(t *testing.T) *lab {
 	t.Helper()
-	var pki plan.Phase
+	var list []plan.Phase
 	for _, p := range phases.All() {
-		if p.Name == "pki" {
-			pki = p
+		switch p.Name {
+		case "authorities":
+			p.After = nil
+			list = append(list, p)
+		case "pki":
+			p.After = []plan.Edge{plan.AllHosts("authorities")}
+			list = append(list, p)
 		}
 	}
-	pki.After = nil
-	l := newLab(t, 3, pki)
+	l := newLab(t, 3, list...)
 	l.cluster.Hosts[1].Roles = l.cluster.Hosts[0].Roles // w1 is a control plane too
 	return l
 }
@@ -157,7 +162,7 @@ func TestTwoAuthoritiesAreRefused(t *testing.T) {
 func TestAuthorityLostWithDataIsRefused(t *testing.T) {
 	l := pkiLab(t)
 	l.roots["cp1"].Write("/var/lib/etcd/member/snap/db", "data")
-	l.refused(fault.Preflight, "cp1", "etcd has data", "backup")
+	l.refused(fault.Preflight, "cp1", "data of etcd", "backup")
 }
 
 // Half a set of files that somebody else left is not completed: its other half may sign
@@ -171,22 +176,97 @@ func TestPartOfForeignAuthoritiesIsRefused(t *testing.T) {
 	l.refused(fault.Preflight, "cp1", "front-proxy-ca.crt")
 }
 
-// A run of ours that was cut while it wrote the authorities is completed, with those that
-// are whole.
-func TestAuthoritiesBegunByUsAreCompleted(t *testing.T) {
+// Whatever first runs that were cut have left of authorities, of one or of several, the
+// next run makes a cluster with one: nothing was signed by them yet.
+func TestAuthoritiesBegunByUs(t *testing.T) {
+	whole := len(newBundle(t).Files())
+	for name, tc := range map[string]struct{ cp1, w1 int }{
+		"one file":                {1, 0},
+		"all but one":             {whole - 1, 0},
+		"two hosts, two attempts": {3, 5},
+		"one has all":             {whole, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := pkiLab(t)
+			first, second := newBundle(t), newBundle(t)
+			begin(l.roots["cp1"], first, tc.cp1)
+			begin(l.roots["w1"], second, tc.w1)
+			p, err := l.plan()
+			if err != nil || p.NewPKI != (tc.cp1 < whole) {
+				t.Fatalf("the plan: %+v, %v", p, err)
+			}
+			l.mustApply()
+			if tc.cp1 == whole {
+				l.requireAuthorities(first)
+			}
+			for _, f := range first.Files() {
+				if a, b := l.roots["cp1"].Read(engine.PKIDir+"/"+f.Name), l.roots["w1"].Read(engine.PKIDir+"/"+f.Name); a == "" || a != b {
+					t.Errorf("the control planes have different %s", f.Name)
+				}
+			}
+			if p, err = l.plan(); err != nil || p.NewPKI || !p.Empty() {
+				t.Errorf("the next plan: %+v, %v", p, err)
+			}
+		})
+	}
+}
+
+// begin leaves what a run leaves that is cut after it wrote some of a bundle's files.
+func begin(r *shtest.Root, b *certs.Bundle, count int) {
+	manifest := ""
+	for _, f := range b.Files()[:count] {
+		r.Write(engine.PKIDir+"/"+f.Name, string(f.Content.Reveal()))
+		manifest += "file:" + engine.PKIDir + "/" + f.Name + "\tabc\n"
+	}
+	if count > 0 {
+		r.Write(sh.ManifestPath, manifest)
+	}
+}
+
+// A host that knows a cluster, of whatever name, is not given to a new one: its control
+// plane was lost, or is not in the inventory.
+func TestNoNewAuthorityBesideATrace(t *testing.T) {
+	for name, tc := range map[string]struct{ path, content, says string }{
+		"the mark of this cluster": {sh.ClusterPath, "lab sha256:x\n", "cluster lab (sha256:x)"},
+		"a certificate":            {engine.PKIDir + "/ca.crt", string(newBundle(t).Kubernetes.CertPEM()), "certificate of the authority sha256:"},
+		"data":                     {"/var/lib/etcd/member/snap/db", "data", "data of etcd"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := pkiLab(t)
+			l.roots["w2"].Write(tc.path, tc.content)
+			l.roots["w2"].Write(sh.ManifestPath, "file:"+tc.path+"\tabc\n") // it is ours
+			l.refused(fault.Preflight, "w2", tc.says, "backup", "reset")
+		})
+	}
+}
+
+// A link that leads nowhere may be a key on a disk that is not mounted.
+func TestUnreadableAuthorityIsNotAMissingOne(t *testing.T) {
 	l := pkiLab(t)
-	b := newBundle(t)
-	give(l.roots["cp1"], b, "ca.crt", "ca.key", "front-proxy-ca.crt")
-	give(l.roots["w1"], b, "ca.crt")
-	l.roots["cp1"].Write(sh.ManifestPath, "file:"+engine.PKIDir+"/ca.crt\tabc\nfile:"+engine.PKIDir+"/ca.key\tabc\nfile:"+engine.PKIDir+"/front-proxy-ca.crt\t-\n")
-	l.roots["w1"].Write(sh.ManifestPath, "file:"+engine.PKIDir+"/ca.crt\t-\n")
+	if err := errors.Join(
+		os.MkdirAll(l.roots["cp1"].Path(engine.PKIDir), 0o755),
+		os.Symlink("/secure/ca.key", l.roots["cp1"].Path(engine.PKIDir+"/ca.key")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	l.refused(fault.Preflight, "cp1", "ca.key", "cannot be read")
+}
+
+// Authorities that no control plane would keep are not made.
+func TestNewAuthoritiesNeedAllControlPlanes(t *testing.T) {
+	l := pkiLab(t)
+	limit, err := inventory.ParseSelector("w2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.options = func(o *engine.Options) { o.Limit = limit }
+	l.refused(fault.BadInput, "--limit leaves out cp1")
+	l.options = func(o *engine.Options) { o.Only = map[string]bool{"pki": true} }
+	l.refused(fault.BadInput, "--phase leaves out authorities")
+	l.options = nil
 	l.mustApply()
-	if l.roots["w1"].Read(engine.PKIDir+"/ca.key") != string(b.Kubernetes.KeyPEM().Reveal()) {
-		t.Error("the authority that was whole was not kept")
-	}
-	if l.roots["cp1"].Read(engine.PKIDir+"/front-proxy-ca.crt") != l.roots["w1"].Read(engine.PKIDir+"/front-proxy-ca.crt") {
-		t.Error("the control planes have different authorities")
-	}
+	l.options = func(o *engine.Options) { o.Limit = limit }
+	l.mustApply()
 }
 
 // Whether there is a cluster is known only when every control plane was seen.

@@ -18,13 +18,9 @@ import (
 
 // plan turns what was seen into what would be done, for the hosts in scope and the API.
 func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
-	if err := s.adopt(); err != nil {
-		return nil, err
-	}
+	adopted := s.adopt()
 	p := &plan.Plan{Cluster: s.Cluster.Name, NewPKI: s.newPKI, Skew: map[string]time.Duration{}, Unreached: map[string]error{}}
-	if !s.newPKI {
-		p.CA = s.clusterID()
-	}
+	p.CA = s.knownID()
 	for _, m := range s.hosts {
 		if m.err != nil {
 			p.Unreached[m.Name] = m.err
@@ -33,7 +29,11 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 		p.Skew[m.Name] = m.skew
 	}
 	var err error
-	if p.Checks, err = s.preflight(); err != nil {
+	p.Checks, err = s.preflight()
+	if err := errors.Join(adopted, err); err != nil {
+		return p, err
+	}
+	if err := s.beginsWhole(); err != nil {
 		return p, err
 	}
 	if err := s.target(ctx); err != nil {
@@ -98,9 +98,7 @@ func (s *Session) checkWorld() check.World {
 		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.Endpoint.Port,
 	}
 	_, w.EvictionSet = s.Cluster.KubeletConfig["evictionHard"]
-	if !s.newPKI {
-		w.ClusterID, w.CAFingerprint = s.clusterID(), s.clusterID()
-	}
+	w.ClusterID, w.CAFingerprint = s.knownID(), s.knownID()
 	for _, m := range s.hosts {
 		if m.observed == nil {
 			continue
@@ -122,11 +120,12 @@ func (s *Session) managed(m *member) bool {
 		return false
 	}
 	name, id, marked := m.facts.Marker()
-	return !marked || (name == s.Cluster.Name && (s.newPKI || id == s.clusterID()))
+	return !marked || (name == s.Cluster.Name && (s.knownID() == "" || id == s.knownID()))
 }
 
 // target completes what is known of each host: facts, authorities, artifacts.
 func (s *Session) target(ctx context.Context) error {
+	s.targets = map[string]plan.Target{}
 	byArch := map[string]map[string]resource.Artifact{}
 	for _, m := range s.hosts {
 		if m.observed == nil {
@@ -145,6 +144,7 @@ func (s *Session) target(ctx context.Context) error {
 			byArch[arch] = resolved
 		}
 		m.target = plan.Target{Host: m.Host, Looked: true, Facts: m.facts, PKI: s.pki, Artifacts: byArch[arch], Env: s.env()}
+		s.targets[m.Name] = m.target
 	}
 	return nil
 }
