@@ -253,7 +253,7 @@ func TestImagesList(t *testing.T) {
 func TestInventoryShow(t *testing.T) {
 	file := write(t, "cluster.yaml", clusterYAML(
 		"name: CP1, address: 192.0.2.1, roles: [control-plane], ssh: {user: ops, password: 'env:SECRET'}",
-		"name: worker1, address: w1.example.com, nodeIP: 192.0.2.2, roles: [worker], labels: {disk: ssd}, taints: ['a=b:NoSchedule']"))
+		"name: worker1, address: w1.example.com, nodeIP: 192.0.2.2, roles: [worker], labels: {disk: ssd}, annotations: {rack: r1}, taints: ['a=b:NoSchedule']"))
 	want := `HOST     ADDRESS         NODE IP    ROLES               GROUPS
 cp1      192.0.2.1       192.0.2.1  control-plane,etcd
 worker1  w1.example.com  192.0.2.2  worker
@@ -266,9 +266,9 @@ worker1  w1.example.com  192.0.2.2  worker
 	o.decode(t, &hosts)
 	wantHosts := []hostDocument{
 		{Name: "cp1", Address: "192.0.2.1", NodeIP: "192.0.2.1", Roles: []inventory.Role{"control-plane", "etcd"},
-			Groups: []string{}, Labels: map[string]string{}, Taints: []string{}, User: "ops", Port: 22},
+			Groups: []string{}, Labels: map[string]string{}, Annotations: map[string]string{}, Taints: []string{}, User: "ops", Port: 22},
 		{Name: "worker1", Address: "w1.example.com", NodeIP: "192.0.2.2", Roles: []inventory.Role{"worker"},
-			Groups: []string{}, Labels: map[string]string{"disk": "ssd"}, Taints: []string{"a=b:NoSchedule"}, User: "root", Port: 22},
+			Groups: []string{}, Labels: map[string]string{"disk": "ssd"}, Annotations: map[string]string{"rack": "r1"}, Taints: []string{"a=b:NoSchedule"}, User: "root", Port: 22},
 	}
 	if diff := cmp.Diff(wantHosts, hosts); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

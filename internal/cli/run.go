@@ -41,7 +41,7 @@ type runFlags struct {
 // a flag that a command would not heed, it does not have.
 func (f *runFlags) add(cmd *cobra.Command) {
 	f.clusterFiles.add(cmd)
-	cmd.Flags().StringVar(&f.log, "log", "", "file for the debug log: every command with its duration, secrets redacted (default: a new file below the cache folder)")
+	cmd.Flags().StringVar(&f.log, "log", "", "file for the debug log: every script that is run on a host with its duration, secrets redacted (default: a new file below the cache folder)")
 }
 
 // addScope is for commands that work on the hosts, and tell about it.

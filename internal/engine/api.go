@@ -68,7 +68,7 @@ func (s *Session) client(name string) (*kube.Client, error) {
 
 func (s *Session) controlPlane(name string) *member {
 	for _, m := range s.hosts {
-		if m.Has(inventory.RoleControlPlane) && m.observed != nil && (name == "" || name == m.Name) {
+		if m.Has(inventory.RoleControlPlane) && m.seen && (name == "" || name == m.Name) {
 			return m
 		}
 	}
@@ -77,13 +77,7 @@ func (s *Session) controlPlane(name string) *member {
 
 // objects asks a phase for its API objects.
 func (s *Session) objects(p plan.Phase) ([]kube.Object, error) {
-	w := plan.World{PKI: s.pki, Targets: map[string]plan.Target{}, Manifests: s.manifests}
-	for _, m := range s.hosts {
-		if m.observed != nil {
-			w.Targets[m.Name] = m.target
-		}
-	}
-	w.Scope = s.scope()
+	w := plan.World{PKI: s.pki, Targets: s.targets, Manifests: s.manifests, Scope: s.scope()}
 	objects, err := p.Objects(s.Cluster, w)
 	if err != nil {
 		return nil, fmt.Errorf("phase %s: %w", p.Name, err)

@@ -87,15 +87,15 @@ func (s *Session) phasesToRun(segment []plan.Phase) map[string]bool {
 func (s *Session) act(ctx context.Context, m *member, phases map[string]bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.ActTimeout)
 	defer cancel()
+	err := s.actOnce(ctx, m, phases)
 	for {
-		err := s.actOnce(ctx, m, phases)
 		var lost *host.LostError
 		if !errors.As(err, &lost) {
 			return err
 		}
 		s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "connection lost, connecting again: " + err.Error()})
-		if err := s.resume(ctx, m); err != nil {
-			return err
+		if err = s.resume(ctx, m); err == nil {
+			err = s.actOnce(ctx, m, phases)
 		}
 	}
 }
@@ -141,7 +141,7 @@ func (s *Session) perform(ctx context.Context, m *member, tasks []sh.Task) (*sh.
 	progress := &tracker{session: s, member: m, tasks: tasks}
 	out := sh.NewWatcher(marker, progress.on)
 	err := s.run(ctx, m, script, out, fmt.Sprintf("act (%d tasks)", len(tasks)))
-	progress.finish()
+	progress.finish(err)
 	if err != nil {
 		failed := progress.failed()
 		var exit *host.ExitError

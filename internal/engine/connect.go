@@ -25,6 +25,7 @@ type member struct {
 	wanted   bool // in the scope of this run, not only a source of the CA
 	conn     host.Conn
 	err      error // why it could not be reached, looked at or locked
+	seen     bool  // at the survey; it does not change afterwards
 	observed *sh.Answers
 	facts    facts.Facts
 	skew     time.Duration
@@ -37,11 +38,15 @@ type member struct {
 
 	// mending is held while the connection is made again, by whoever noticed first.
 	mending sync.Mutex
+	// locked is set once the host's lock was taken, and lockedBy tells the connection that
+	// did by its handshake. After the survey they belong to whoever holds mending.
+	locked   bool
+	lockedBy int64
 }
 
 // open looks at the hosts, and refuses to go on when one is not seen that has to be.
-func (e *Engine) open(ctx context.Context, lock bool) (*Session, error) {
-	s := e.survey(ctx, lock)
+func (e *Engine) open(ctx context.Context, locks *locks) (*Session, error) {
+	s := e.survey(ctx, locks)
 	if err := s.unreached(); err != nil {
 		s.Close()
 		return nil, err
@@ -51,30 +56,25 @@ func (e *Engine) open(ctx context.Context, lock bool) (*Session, error) {
 
 // survey connects to the hosts in parallel, takes their locks when the run will change
 // something, and looks at each. Why a host was not seen is in its member.
-func (e *Engine) survey(ctx context.Context, lock bool) *Session {
-	s := &Session{Engine: e}
-	lockCtx, stop := context.WithCancel(ctx)
-	s.stopLocks = stop
-	s.takeLock = func(m *member) error {
-		if !lock || !m.wanted {
-			return nil
-		}
-		return s.lock(lockCtx, m)
-	}
+func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
+	s := &Session{Engine: e, locks: locks}
 	for _, h := range e.Cluster.Hosts {
 		wanted := e.Limit(h)
 		if wanted || h.Has(inventory.RoleControlPlane) {
 			s.hosts = append(s.hosts, &member{Host: h, wanted: wanted})
 		}
 	}
+	gate := newGate(s.wanted())
 	s.each(s.hosts, func(m *member) {
 		m.err = s.connect(ctx, m)
-		if m.err == nil {
-			m.err = s.takeLock(m)
+		lock := func() error { return s.takeLock(ctx, m) }
+		if gate.pass(m, lock) && m.err == nil {
+			m.err = lock()
 		}
 		if m.err == nil {
 			m.err = s.look(ctx, m)
 		}
+		m.seen = m.err == nil
 		if m.err != nil {
 			s.emit(report.Event{Kind: report.HostFailed, Host: m.Name, Err: m.err})
 		}
@@ -128,47 +128,6 @@ func (s *Session) connect(ctx context.Context, m *member) error {
 	return nil
 }
 
-// lock takes the host's lock and keeps it until ctx ends, or the session that holds it.
-func (s *Session) lock(ctx context.Context, m *member) error {
-	marker := newMarker()
-	answer := make(chan string, 1)
-	ended := make(chan error, 1)
-	watch := &firstLine{marker: marker, answer: answer}
-	start := s.Now()
-	go func() { ended <- m.conn.Run(ctx, sh.RenderLock(marker, s.Holder, s.ForceUnlock), watch) }()
-	timer := time.NewTimer(lockTimeout)
-	defer timer.Stop()
-	var err error
-	select {
-	case holder := <-answer:
-		err = held(holder)
-	case err = <-ended:
-		select {
-		case holder := <-answer: // it answered before it ended
-			err = held(holder)
-		default:
-			err = s.hostError(m, "lock", err)
-		}
-	case <-timer.C:
-		err = fault.New(fault.Unreachable, "no answer within %s", lockTimeout).During("lock")
-	}
-	s.emit(report.Event{Kind: report.Exec, Host: m.Name, Message: "lock", Duration: s.Now().Sub(start), Err: err})
-	var f *fault.Error
-	if errors.As(err, &f) {
-		return f.On(m.Name)
-	}
-	return err
-}
-
-// held is the error of a lock that somebody else has; "" is nobody.
-func held(holder string) error {
-	if holder == "" {
-		return nil
-	}
-	return fault.New(fault.Locked, "another run holds the lock: %s", holder).
-		WithHint("wait for it to end, the lock dies with its session; --force-unlock takes it from a holder that is gone")
-}
-
 // reconnect makes a lost connection again: the host may be rebooting, so it is tried until
 // the deadline. The lock went with the old connection and is taken anew.
 func (s *Session) reconnect(ctx context.Context, m *member) error {
@@ -183,16 +142,11 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 	retry := time.NewTicker(reconnectInterval)
 	defer retry.Stop()
 	for {
-		before := m.conn.Stats().Handshakes
 		err := redialer.Redial(ctx)
 		if err == nil {
-			if m.conn.Stats().Handshakes == before {
-				return nil // somebody else had made it again
-			}
-			return s.takeLock(m)
+			return s.takeLock(ctx, m)
 		}
-		var unreachable *host.UnreachableError
-		if !errors.As(err, &unreachable) {
+		if !passing(err) {
 			return fault.Wrap(fault.Unreachable, err)
 		}
 		select {
@@ -202,6 +156,15 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 				Hint: "run the same command again when the host is back; it goes on from there"}
 		}
 	}
+}
+
+// passing tells an error that a host which let us in before may get over: it is down, or
+// comes up and refuses logins still. Another host key or no sudo are none of these.
+func passing(err error) bool {
+	var unreachable *host.UnreachableError
+	var refused *host.AuthError
+	var lost *host.LostError
+	return errors.As(err, &unreachable) || errors.As(err, &refused) || errors.As(err, &lost)
 }
 
 const reconnectInterval = 2 * time.Second
@@ -232,26 +195,6 @@ func (s *Session) dialVia(m *member) func(ctx context.Context, network, addr str
 		}
 		return m.conn.Dial(ctx, network, addr)
 	}
-}
-
-// firstLine passes on the lock script's first answer and forgets the heartbeats after it.
-type firstLine struct {
-	marker string
-	answer chan string
-	buf    []byte
-	done   bool
-}
-
-func (w *firstLine) Write(p []byte) (int, error) {
-	if w.done {
-		return len(p), nil
-	}
-	w.buf = append(w.buf, p...)
-	if locked, holder := sh.LockAnswer(w.marker, w.buf); locked || holder != "" {
-		w.done, w.buf = true, nil
-		w.answer <- holder
-	}
-	return len(p), nil
 }
 
 // newMarker makes the random word that frames one script's answers.

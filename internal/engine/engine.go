@@ -105,15 +105,17 @@ type Session struct {
 	api    *api
 	// manifests holds the upstream manifests of the addons by artifact name.
 	manifests map[string][]byte
-	// takeLock takes a host's lock when the run changes things; stopLocks frees them all.
-	takeLock  func(*member) error
-	stopLocks context.CancelFunc
+	// locks are nil in a run that changes nothing.
+	locks *locks
+	// targets are what is known of the hosts that were seen, for API objects. Unlike those
+	// of the members, they stay what they were when the plan was made.
+	targets map[string]plan.Target
 }
 
 // Plan looks at all hosts and says what an apply would do. It changes nothing.
 func (e *Engine) Plan(ctx context.Context) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("plan")(&err)
-	s, err := e.open(ctx, false)
+	s, err := e.open(ctx, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,7 +128,9 @@ func (e *Engine) Plan(ctx context.Context) (_ *plan.Plan, _ []Stats, err error) 
 // may stop the run with an error.
 func (e *Engine) Apply(ctx context.Context, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("apply")(&err)
-	s, err := e.open(ctx, true)
+	ctx, locks := holdLocks(ctx)
+	defer func() { err = taken(ctx, err) }()
+	s, err := e.open(ctx, locks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,8 +158,9 @@ func (e *Engine) begin(what string) (end func(*error)) {
 
 // Close ends all connections; the hosts' locks end with them.
 func (s *Session) Close() {
-	if s.stopLocks != nil {
-		s.stopLocks()
+	if s.locks != nil {
+		s.locks.free()
+		s.locks.abort(nil)
 	}
 	if s.api != nil {
 		s.api.close()

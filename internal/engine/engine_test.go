@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,7 +221,7 @@ func TestLocked(t *testing.T) {
 	other := newLabOn(l)
 	other.options = func(o *engine.Options) { o.Holder = "bob" }
 	err := other.apply()
-	if code := fault.ExitCode(err); code != int(fault.Locked) || !strings.Contains(fmt.Sprint(err), "alice@laptop, apply") || !strings.Contains(fmt.Sprint(err), "w1") {
+	if code := fault.ExitCode(err); code != int(fault.Locked) || !strings.Contains(fmt.Sprint(err), "cp1: another run holds the lock: alice@laptop, apply") {
 		t.Errorf("exit code %d: %v", code, err)
 	}
 	if len(fault.Hints(err)) == 0 {
@@ -263,9 +264,32 @@ func TestForceUnlock(t *testing.T) {
 	other.options = func(o *engine.Options) { o.Holder, o.ForceUnlock = "bob", true }
 	other.mustApply()
 	close(go1)
-	if err := <-ended; !errors.Is(err, errBoom) {
+	if err := <-ended; !errors.Is(err, errBoom) || fault.ExitCode(err) != int(fault.Locked) || !strings.Contains(fmt.Sprint(err), "cp1: another run has taken the lock") {
 		t.Errorf("the first run: %v", err)
 	}
+}
+
+// Of two runs that begin in the same moment one gets all locks and works, the other none.
+func TestTwoRunsAtOnce(t *testing.T) {
+	l := newLab(t, 3, service("a", "1"))
+	labs := []*lab{l, newLabOn(l)}
+	over := []chan struct{}{make(chan struct{}), make(chan struct{})}
+	errs := make([]error, 2)
+	var wg sync.WaitGroup
+	for i, it := range labs {
+		wg.Go(func() {
+			defer close(over[i])
+			// Who may go on does so when the other has given up.
+			_, _, errs[i] = it.engine().Apply(t.Context(), func(*plan.Plan) error { <-over[1-i]; return nil })
+		})
+	}
+	wg.Wait()
+	codes := []int{fault.ExitCode(errs[0]), fault.ExitCode(errs[1])}
+	slices.Sort(codes)
+	if !slices.Equal(codes, []int{0, int(fault.Locked)}) {
+		t.Fatalf("the runs end with %v and %v", errs[0], errs[1])
+	}
+	l.requireEmpty()
 }
 
 // A connection that is lost while looking is made again once, and the host looked at anew.

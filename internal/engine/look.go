@@ -60,17 +60,19 @@ func probesOf(groups []plan.Group) []sh.Probe {
 // ask runs one look. A connection that is lost while only looking is dialled again, once:
 // a look changes nothing, so repeating it is safe.
 func (s *Session) ask(ctx context.Context, m *member, probes []sh.Probe) (*sh.Answers, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
 	marker := newMarker()
 	script := sh.RenderProbes(marker, probes)
-	out := sh.NewWatcher(marker, nil)
-	err := s.run(ctx, m, script, out, "look")
+	once := func() (*sh.Watcher, error) {
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		out := sh.NewWatcher(marker, nil)
+		return out, s.run(ctx, m, script, out, "look")
+	}
+	out, err := once()
 	var lost *host.LostError
 	if errors.As(err, &lost) {
 		if err = s.reconnect(ctx, m); err == nil {
-			out = sh.NewWatcher(marker, nil)
-			err = s.run(ctx, m, script, out, "look")
+			out, err = once()
 		}
 	}
 	if err != nil {

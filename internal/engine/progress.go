@@ -34,7 +34,7 @@ func (t *tracker) on(p sh.Progress) {
 	case "start":
 		t.current, t.task = p.Index+1, now
 		if phase := t.tasks[p.Index].Phase; phase != t.phase {
-			t.finish()
+			t.finish(nil)
 			t.phase, t.begun = phase, now
 			t.session.emit(report.Event{Kind: report.PhaseStarted, Host: t.member.Name, Phase: phase})
 		}
@@ -45,12 +45,12 @@ func (t *tracker) on(p sh.Progress) {
 	}
 }
 
-// finish ends the phase that is under way.
-func (t *tracker) finish() {
+// finish ends the phase that is under way, done or failed.
+func (t *tracker) finish(err error) {
 	if t.phase == "" {
 		return
 	}
-	t.session.emit(report.Event{Kind: report.PhaseDone, Host: t.member.Name, Phase: t.phase, Duration: t.session.Now().Sub(t.begun)})
+	t.session.emit(report.Event{Kind: report.PhaseDone, Host: t.member.Name, Phase: t.phase, Duration: t.session.Now().Sub(t.begun), Err: err})
 	t.phase = ""
 }
 

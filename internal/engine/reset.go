@@ -16,7 +16,9 @@ import (
 // host outside its scope. confirm is shown the plan first.
 func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("reset")(&err)
-	s, err := e.openForReset(ctx)
+	ctx, locks := holdLocks(ctx)
+	defer func() { err = taken(ctx, err) }()
+	s, err := e.openForReset(ctx, locks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -44,12 +46,12 @@ func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 
 // openForReset connects to the hosts in scope only: a cluster whose control plane is gone
 // can still be cleaned up.
-func (e *Engine) openForReset(ctx context.Context) (*Session, error) {
+func (e *Engine) openForReset(ctx context.Context, locks *locks) (*Session, error) {
 	scoped := *e
 	c := *e.Cluster
 	c.Hosts = e.Cluster.Select(e.Limit)
 	scoped.Cluster = &c
-	return scoped.open(ctx, true)
+	return scoped.open(ctx, locks)
 }
 
 // ours refuses a host that carries the marker of another cluster.

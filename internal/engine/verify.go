@@ -89,7 +89,7 @@ func (e *Engine) Kubeconfig(ctx context.Context) ([]byte, error) {
 
 // existing opens a session with a cluster that must be there already.
 func (e *Engine) existing(ctx context.Context) (*Session, error) {
-	s, err := e.open(ctx, false)
+	s, err := e.open(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

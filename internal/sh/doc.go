@@ -19,7 +19,6 @@ const StateDir = "/var/lib/kubewright"
 const (
 	ManifestPath  = StateDir + "/manifest"
 	ClusterPath   = StateDir + "/cluster"
-	LockPath      = StateDir + "/lock"
 	StampsPath    = StateDir + "/stamps"
 	UnitsDir      = StateDir + "/units"
 	OriginalsDir  = StateDir + "/originals"
@@ -27,11 +26,21 @@ const (
 	pendingDigest = "-"
 )
 
+// RunDir is the folder for the locks: gone after a reboot, as those who held them are, and
+// no trace on a host that a run looked at and left alone.
+const RunDir = "/run/kubewright"
+
+// Paths below RunDir.
+const (
+	LockPath = RunDir + "/lock" // held by a run
+	ActPath  = RunDir + "/act"  // held by a script that changes something
+)
+
 // CachePath is where a host keeps the file with the given SHA-256 (hex).
 func CachePath(sha256 string) string { return CacheDir + "/" + sha256 }
 
 // Quote renders s as one word of a POSIX shell: every byte is literal, whatever it is.
-// A NUL byte cannot be part of a word; callers refuse it earlier (see CheckWord).
+// A NUL byte cannot be part of a word; callers refuse it earlier.
 func Quote(s string) string {
 	if s != "" && strings.IndexFunc(s, needsQuote) < 0 {
 		return s

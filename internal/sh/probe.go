@@ -168,12 +168,22 @@ func (l look) render(b *strings.Builder) {
 	for _, name := range sortedKeys(l.modules) {
 		fmt.Fprintf(b, "if %s; then echo \"$M module %s yes\"; else echo \"$M module %s no\"; fi\n", moduleTest(name), name, name)
 	}
-	for _, url := range sortedKeys(l.urls) {
-		fmt.Fprintf(b, "if { command -v curl >/dev/null && curl -fsIL --connect-timeout 5 --max-time 20 -o /dev/null %[1]s; } || { command -v wget >/dev/null && wget -q -T 10 -t 1 --spider %[1]s; }; then echo \"$M reach yes\" %[1]s; else echo \"$M reach no\" %[1]s; fi 2>/dev/null\n", Quote(url))
-	}
+	l.renderReach(b)
 	if l.swap {
 		b.WriteString("echo \"$M swaps\"; while read -r dev rest; do case $dev in Filename) ;; *) echo \"$M swap $dev\" ;; esac; done < /proc/swaps\n")
 	}
+}
+
+// renderReach asks for all URLs at once: where packets are dropped, each takes its full time.
+func (l look) renderReach(b *strings.Builder) {
+	if len(l.urls) == 0 {
+		return
+	}
+	b.WriteString("kw_reach() { if command -v curl >/dev/null; then curl -gfsIL --connect-timeout 5 --max-time 20 -o /dev/null \"$1\"; else wget -q -T 10 -t 1 --spider \"$1\"; fi; }\n")
+	for _, url := range sortedKeys(l.urls) {
+		fmt.Fprintf(b, "{ if kw_reach %[1]s; then echo \"$M reach yes\" %[1]s; else echo \"$M reach no\" %[1]s; fi; } 2>/dev/null &\n", Quote(url))
+	}
+	b.WriteString("wait\n")
 }
 
 // renderSysctls asks for all kernel parameters with one grep(1). The shell's own read is

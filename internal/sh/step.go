@@ -151,6 +151,7 @@ func RenderTasks(marker string, tasks []Task, verify []Probe) []byte {
 	open(&b, marker)
 	b.WriteString(prelude)
 	b.WriteString(stateDir)
+	b.WriteString(runDir)
 	b.WriteString(oneAct)
 	fmt.Fprintf(&b, "kw_whole %s && kw_whole %s || return 9\n", ManifestPath, StampsPath)
 	for i, t := range tasks {
@@ -244,7 +245,7 @@ func renderSystemStep(s Step) string {
 	switch s := s.(type) {
 	case Fetch:
 		dst := Quote(CachePath(s.SHA256))
-		return fmt.Sprintf("[ -e %[1]s ] || { kw_dir %[2]s && if command -v curl >/dev/null; then curl -fsSL --retry 3 --connect-timeout 10 -o %[1]s.kw-tmp %[3]s; else wget -q -T 30 -t 3 -O %[1]s.kw-tmp %[3]s; fi && kw_check %[1]s.kw-tmp %[4]s && kw_sync %[1]s.kw-tmp && mv -f %[1]s.kw-tmp %[1]s; } || { rm -f %[1]s.kw-tmp; echo cannot fetch %[3]s >&2; false; }",
+		return fmt.Sprintf("[ -e %[1]s ] || { kw_dir %[2]s && if command -v curl >/dev/null; then curl -gfsSL --retry 3 --connect-timeout 10 --speed-limit 1024 --speed-time 30 -o %[1]s.kw-tmp %[3]s; else wget -q -T 30 -t 3 -O %[1]s.kw-tmp %[3]s; fi && kw_check %[1]s.kw-tmp %[4]s && kw_sync %[1]s.kw-tmp && mv -f %[1]s.kw-tmp %[1]s; } || { rm -f %[1]s.kw-tmp; echo cannot fetch %[3]s >&2; false; }",
 			dst, CacheDir, Quote(s.URL), s.SHA256)
 	case TakeUpload:
 		dst := Quote(CachePath(s.SHA256))

@@ -66,27 +66,27 @@ func (w *Watcher) Bytes() []byte { return w.out.Bytes() }
 // reads, and the kernel frees the lock with it. So a run that was killed holds it for a
 // few seconds more, which are waited for; and so are the last steps of its act.
 // holder is one line that names who holds the lock; it is what another run is shown.
-// Exit status 15: somebody else has it.
+// Exit status LockedStatus: somebody else has it.
 //
 // With force, the script that holds the lock is killed first: for a holder whose machine
 // vanished without the host noticing.
 func RenderLock(marker, holder string, force bool) []byte {
 	var b strings.Builder
 	open(&b, marker)
-	b.WriteString(stateDir)
+	b.WriteString(runDir)
 	if force {
 		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(sed -n 2p %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || kill -9 \"$pid\" ;; esac\n", LockPath)
 	}
 	fmt.Fprintf(&b, `exec 9>>%[1]s || return 9
 n=0
 until flock -n 9; do
-n=$((n+1)); [ $n -le %[2]d ] || { printf '%%s held ' "$M"; head -n 1 %[1]s; return 15; }
+n=$((n+1)); [ $n -le %[2]d ] || { printf '%%s held ' "$M"; head -n 1 %[1]s; return %[4]d; }
 sleep 1
 done
 printf '%%s\n%%s\n' %[3]s $$ > %[1]s
-`, LockPath, lockPatience, Quote(strings.Join(strings.Fields(holder), " ")))
+`, LockPath, lockPatience, Quote(strings.Join(strings.Fields(holder), " ")), LockedStatus)
 	b.WriteString(oneAct)
-	b.WriteString("exec 8>&-\nwhile echo \"$M locked\"; do sleep 3 9>&-; done\n")
+	b.WriteString("exec 8>&-\nwhile echo \"$M locked\"; do sleep 3 9>&- >/dev/null 2>&1; done\n")
 	closeScript(&b)
 	return []byte(b.String())
 }
@@ -95,12 +95,18 @@ printf '%%s\n%%s\n' %[3]s $$ > %[1]s
 // killed session takes to notice.
 const lockPatience = 8
 
-// stateDir makes our folder, which nobody else may look into.
-const stateDir = "mkdir -p " + StateDir + " && chmod 0700 " + StateDir + " || return 9\n"
+// LockedStatus is the exit status of a lock script that found the lock taken.
+const LockedStatus = 15
+
+// stateDir and runDir make our folders, which nobody else may look into.
+const (
+	stateDir = "mkdir -p " + StateDir + " && chmod 0700 " + StateDir + " || return 9\n"
+	runDir   = "mkdir -p " + RunDir + " && chmod 0700 " + RunDir + " || return 9\n"
+)
 
 // oneAct waits until no other script acts on the host: a script outlives its connection
 // until its next word, and two writers would undo each other.
-const oneAct = `exec 8>>` + StateDir + `/act || return 9
+const oneAct = `exec 8>>` + ActPath + ` || return 9
 n=0
 until flock -n 8; do n=$((n+1)); [ $n -le 120 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
 `

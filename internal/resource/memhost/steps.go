@@ -209,11 +209,10 @@ func (h *Host) appendLine(p, line string) []op {
 	return append(ops, add(line[:len(line)/2]), add(line[len(line)/2:]))
 }
 
-// prepare is how each act begins: with the state folder and the file that acts take turns
-// by, and with the end of the line that a cut left torn.
+// prepare is how each act begins: with the state folder, and with the end of the line that
+// a cut left torn.
 func (h *Host) prepare() {
 	h.Dir(sh.StateDir, 0o700)
-	h.File(sh.StateDir+"/act", 0o600, "")
 	if n := h.Nodes[sh.ManifestPath]; n != nil && len(n.Content) > 0 && n.Content[len(n.Content)-1] != '\n' {
 		n.Content = append(n.Content, '\n')
 	}

@@ -145,10 +145,10 @@ func or(m map[string]string, key string) string {
 	return "absent"
 }
 
-// compared tells whether a path belongs to the state of a host; stamps name inodes, and
-// locks are held, not compared.
+// compared tells whether a path belongs to the state of a host; stamps name
+// inodes, and locks are held, not compared.
 func compared(p string) bool {
-	if p == sh.StampsPath || p == sh.LockPath {
+	if p == sh.StampsPath || p == sh.RunDir || strings.HasPrefix(p, sh.RunDir+"/") {
 		return false
 	}
 	return slices.ContainsFunc(own(), func(dir string) bool { return strings.HasPrefix(p, dir+"/") })

@@ -29,7 +29,8 @@ kw_rules() { # iptables or ip6tables, what is ours as an extended regular expres
 "$1-save" 2>/dev/null | grep -Eq -e "$2" || return 0
 "$1-save" | grep -Ev -e "$2" | "$1-restore"; }
 mkdir -p /var/lib/kubewright && chmod 0700 /var/lib/kubewright || return 9
-exec 8>>/var/lib/kubewright/act || return 9
+mkdir -p /run/kubewright && chmod 0700 /run/kubewright || return 9
+exec 8>>/run/kubewright/act || return 9
 n=0
 until flock -n 8; do n=$((n+1)); [ $n -le 120 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
 kw_whole /var/lib/kubewright/manifest && kw_whole /var/lib/kubewright/stamps || return 9

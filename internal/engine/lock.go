@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"kubewright/internal/fault"
+	"kubewright/internal/host"
+	"kubewright/internal/report"
+	"kubewright/internal/sh"
+)
+
+// locks are those of one run: they are held until freed, and taken away by somebody else
+// they end the run.
+type locks struct {
+	held  context.Context //nolint:containedctx // the locks live as long as the session that has them
+	free  context.CancelFunc
+	abort context.CancelCauseFunc
+}
+
+// holdLocks returns the context of a run that changes something, and its locks.
+func holdLocks(ctx context.Context) (context.Context, *locks) {
+	run, abort := context.WithCancelCause(ctx)
+	// Not of the run's context: the locks outlive what an interrupt stops.
+	held, free := context.WithCancel(context.WithoutCancel(ctx))
+	return run, &locks{held: held, free: free, abort: abort}
+}
+
+// taken adds to the error of a run that it ended because somebody took a lock from it.
+func taken(run context.Context, err error) error {
+	if cause := context.Cause(run); err != nil && fault.KindOf(cause) == fault.Locked {
+		return errors.Join(cause, err)
+	}
+	return err
+}
+
+// gate has the runs that want the same hosts take turns: the first host in scope is locked
+// before all others, so that of two runs one gets all and the other none.
+type gate struct {
+	first  *member
+	opened chan struct{}
+	ok     bool
+}
+
+// newGate makes the gate of a run: by name, since the order in a file has no meaning.
+func newGate(wanted []*member) *gate {
+	g := &gate{opened: make(chan struct{})}
+	if len(wanted) > 0 {
+		g.first = slices.MinFunc(wanted, func(a, b *member) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return g
+}
+
+// pass locks the first member, which opens the gate. All others wait for that, and are free
+// to lock if it went well.
+func (g *gate) pass(m *member, lock func() error) (free bool) {
+	switch {
+	case !m.wanted:
+		return false
+	case m != g.first:
+		<-g.opened
+		return g.ok
+	}
+	if m.err == nil {
+		m.err = lock()
+	}
+	g.ok = m.err == nil
+	close(g.opened)
+	return false
+}
+
+// takeLock takes the host's lock, if this run takes locks, unless the present connection
+// has it.
+func (s *Session) takeLock(ctx context.Context, m *member) error {
+	if s.locks == nil || !m.wanted {
+		return nil
+	}
+	connection := m.conn.Stats().Handshakes
+	if m.locked && m.lockedBy == connection {
+		return nil
+	}
+	// What was taken by force once is ours now, or somebody's who came after.
+	force := s.ForceUnlock && !m.locked
+	if err := s.lock(ctx, m, force); err != nil {
+		return err
+	}
+	m.locked, m.lockedBy = true, connection
+	return nil
+}
+
+// lock takes the host's lock and keeps it until the locks are freed, or the connection
+// that holds it is lost.
+func (s *Session) lock(ctx context.Context, m *member, force bool) error {
+	marker := newMarker()
+	answer := make(chan string, 1)
+	ended := make(chan error, 1)
+	watch := &firstLine{marker: marker, answer: answer}
+	start := s.Now()
+	go func() { ended <- m.conn.Run(s.locks.held, sh.RenderLock(marker, s.Holder, force), watch) }()
+	timer := time.NewTimer(lockTimeout)
+	defer timer.Stop()
+	var err error
+	select {
+	case holder := <-answer:
+		err = held(holder)
+	case err = <-ended:
+		select {
+		case holder := <-answer: // it answered before it ended
+			err = held(holder)
+		default:
+			err = s.lockError(m, err)
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timer.C:
+		err = fault.New(fault.Unreachable, "no answer within %s", lockTimeout).During("lock")
+	}
+	s.emit(report.Event{Kind: report.Exec, Host: m.Name, Message: "lock", Duration: s.Now().Sub(start), Err: err})
+	if err == nil {
+		go s.guard(m.Name, ended)
+		return nil
+	}
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f.On(m.Name)
+	}
+	return err
+}
+
+// guard ends the run when a lock ends on a connection that lives: somebody took it. With
+// its connection a lock is lost too, and taken again when that is made again.
+func (s *Session) guard(name string, ended <-chan error) {
+	err := <-ended
+	var lost *host.LostError
+	if s.locks.held.Err() != nil || errors.As(err, &lost) {
+		return
+	}
+	s.locks.abort(fault.New(fault.Locked, "another run has taken the lock of this one").On(name).
+		WithHint("see who else works on these hosts, and run again when they are done"))
+}
+
+// lockError is the error of a lock script that said nothing. It may have found the lock
+// taken, and no name: the disk was too full for it.
+func (s *Session) lockError(m *member, err error) error {
+	var exit *host.ExitError
+	if errors.As(err, &exit) && exit.Code == sh.LockedStatus {
+		return held("it has left no name")
+	}
+	return s.hostError(m, "lock", err)
+}
+
+// held is the error of a lock that somebody else has; "" is nobody.
+func held(holder string) error {
+	if holder == "" {
+		return nil
+	}
+	return fault.New(fault.Locked, "another run holds the lock: %s", holder).
+		WithHint("wait for it to end, the lock dies with its session; --force-unlock takes it from a holder that is gone")
+}
+
+// firstLine passes on the lock script's first answer and forgets the heartbeats after it.
+type firstLine struct {
+	marker string
+	answer chan string
+	buf    []byte
+	done   bool
+}
+
+func (w *firstLine) Write(p []byte) (int, error) {
+	if w.done {
+		return len(p), nil
+	}
+	w.buf = append(w.buf, p...)
+	if locked, holder := sh.LockAnswer(w.marker, w.buf); locked || holder != "" {
+		w.done, w.buf = true, nil
+		w.answer <- holder
+	}
+	return len(p), nil
+}
