@@ -17,14 +17,15 @@ FUZZTIME ?= 30s
 LAB_FLAGS ?=
 APPLY_FLAGS ?=
 
-# HOME is unset in some containers, and the cache has to be somewhere.
+# HOME is unset in some containers, and the caches, Go's too, have to be somewhere.
 HOME ?= $(CURDIR)/.home
 KUBEWRIGHT_CACHE ?= $(HOME)/.cache/kubewright
-export KUBEWRIGHT_CACHE
+export HOME KUBEWRIGHT_CACHE
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 KUBEWRIGHT := bin/kubewright
+# On the command line only: `make lab LAB=FOLDER` makes, or goes on with, the lab in another folder.
 LAB := .lab
 
 # Tools have a module of their own, so that their dependencies are not ours. A binary is built
@@ -80,13 +81,22 @@ fuzz: ## run each fuzz target for FUZZTIME
 
 # What the lab and the builds need of Debian's packages, where this is Debian or Ubuntu and we are
 # root; elsewhere the lab and the builds name what they miss. Where Docker is what is there, podman
-# is not brought in.
-.PHONY: prerequisites
-prerequisites:
-	@wanted=$$(sed 's/#.*//' e2e/lab/packages.txt)
-	if [ "$(SOURCE)" = build ]; then
-		wanted="$$wanted $$(sed 's/#.*//' e2e/artifacts/packages.txt)"
+# is not brought in. The lab's packages come first: SOURCE is found out with one of them.
+.PHONY: prerequisites lab-prerequisites
+lab-prerequisites:
+	@packages=e2e/lab/packages.txt
+	$(install)
+
+prerequisites: lab-prerequisites
+	@if [ "$(SOURCE)" = upstream ]; then
+		exit 0
 	fi
+	packages=e2e/artifacts/packages.txt
+	$(install)
+
+# install installs the packages that the file $$packages lists and that are not there.
+define install
+	wanted=$$(sed 's/#.*//' "$$packages")
 	if ! command -v podman >/dev/null && docker info >/dev/null 2>&1; then
 		wanted=$$(tr -s ' ' '\n' <<<"$$wanted" | grep -vxE 'podman|conmon|runc|netavark|aardvark-dns|containernetworking-plugins')
 	fi
@@ -111,15 +121,22 @@ prerequisites:
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq -o DPkg::Lock::Timeout=300 update
 	apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $$missing >/dev/null
+endef
 
-# Where files and images come from: SOURCE is upstream or build, asked for or found out once.
+# Where files and images come from: SOURCE is upstream or build, asked for or found out once. It is
+# not looked at before lab-prerequisites, which brings curl.
 ifeq ($(ARTIFACTS),auto)
-SOURCE = $(eval SOURCE := $(shell curl -fsSL --max-time 3 -o /dev/null https://dl.k8s.io/release/stable.txt 2>/dev/null && echo upstream || echo build))$(SOURCE)
+SOURCE = $(eval SOURCE := $(shell command -v curl >/dev/null || echo "no curl: upstream counts as out of reach" >&2; curl -fsSL --max-time 3 -o /dev/null https://dl.k8s.io/release/stable.txt 2>/dev/null && echo upstream || echo build))$(SOURCE)
 else ifneq ($(filter $(ARTIFACTS),upstream build),)
 SOURCE := $(ARTIFACTS)
 else
 $(error ARTIFACTS=$(ARTIFACTS): want auto, upstream or build)
 endif
+
+# What ARTIFACTS=auto comes to, for scripts that call make more than once.
+.PHONY: source
+source:
+	@echo $(SOURCE)
 
 .PHONY: artifacts
 artifacts: prerequisites ## build what the lab installs, if it does not come from upstream
@@ -130,11 +147,18 @@ artifacts: prerequisites ## build what the lab installs, if it does not come fro
 		echo "artifacts: from upstream"
 	fi
 
+# What make has to be told to mean this lab.
+OTHER_LAB := $(if $(filter-out .lab,$(LAB)), LAB=$(LAB))
+
 .PHONY: lab
-lab: build artifacts ## make a real cluster on this machine, in .lab
+lab: build artifacts ## make a real cluster on this machine, in LAB (.lab)
 	@if [ "$(SOURCE)" = build ]; then
 		from="--artifacts $$KUBEWRIGHT_CACHE/artifacts"
 		PATH="$$KUBEWRIGHT_CACHE/artifacts/bin:$$PATH"
+	elif grep -qs '"artifacts":' $(LAB)/state.json; then
+		echo "the lab in $(LAB) was made from built artifacts, and would keep them: remove it with" >&2
+		echo "make lab-down$(OTHER_LAB), or say ARTIFACTS=build" >&2
+		exit 1
 	else
 		from=""
 	fi
@@ -142,22 +166,28 @@ lab: build artifacts ## make a real cluster on this machine, in .lab
 		--kubernetes-version $(KUBERNETES) $$from $(LAB_FLAGS)
 	$(KUBEWRIGHT) apply -f $(LAB)/cluster.yaml --yes $(APPLY_FLAGS)
 	$(KUBEWRIGHT) kubeconfig -f $(LAB)/cluster.yaml --to $(LAB)/kubeconfig
-	echo
-	if command -v kubectl >/dev/null; then
-		kubectl --kubeconfig $(LAB)/kubeconfig get nodes -o wide
-		echo
-		kubectl --kubeconfig $(LAB)/kubeconfig get pods -A
-	else
-		$(KUBEWRIGHT) verify -f $(LAB)/cluster.yaml
+	show() { kubectl --kubeconfig $(LAB)/kubeconfig "$$@"; }
+	if ! command -v kubectl >/dev/null; then
+		# The hosts have one. Only root may read its kubeconfig there; sudo asks nothing of root.
+		password=/dev/null
+		if [ -e $(LAB)/sudo_password ]; then password=$(LAB)/sudo_password; fi
+		show() {
+			$(KUBEWRIGHT) lab --dir $(LAB) ssh cp1 -- sudo -S -p "''" /usr/local/bin/kubectl \
+				--kubeconfig /etc/kubernetes/admin.conf "$$@" <"$$password"
+		}
 	fi
+	echo
+	show get nodes -o wide
+	echo
+	show get pods -A
 	cat <<END
 
 	The cluster is up. Try:
-	  export KUBECONFIG=$(CURDIR)/$(LAB)/kubeconfig
+	  export KUBECONFIG=$(abspath $(LAB))/kubeconfig
 	  $$(command -v kubectl || echo kubectl) get pods -A
 	  bin/kubewright status -f $(LAB)/cluster.yaml
-	  bin/kubewright lab ssh worker1
-	README.md has a tour of ten minutes; make lab-down removes the lab.
+	  bin/kubewright lab$(if $(OTHER_LAB), --dir $(LAB)) ssh worker1
+	README.md has a tour of ten minutes; make lab-down$(OTHER_LAB) removes the lab.
 	END
 
 .PHONY: lab-down

@@ -12,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"kubewright/e2e/lab"
 )
 
 // debianSuite has iptables 1.8.9, whose default back end is nftables.
@@ -62,8 +64,22 @@ func (b builder) makeBase(ctx context.Context) ([]output, error) {
 	defer os.Remove(raw)
 	args := []string{"--quiet", "--variant=essential", "--format=tar",
 		"--include=" + strings.Join(debianPackages(), ","),
-		`--aptopt=APT::Install-Recommends "false"`, debianSuite, raw}
-	cmd := exec.CommandContext(ctx, "mmdebstrap", append(args, machineSources()...)...)
+		`--aptopt=APT::Install-Recommends "false"`}
+	sources := machineSources()
+	if len(sources) == 0 {
+		mirror, settings := lab.AptOfMachine(ctx, lab.OSRunner{})
+		if mirror != "" {
+			sources = []string{mirror}
+		}
+		conf := target + ".apt.conf"
+		defer os.Remove(conf)
+		// A file, as the address of a proxy may have a password in it.
+		if err := os.WriteFile(conf, []byte(settings), 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, "--aptopt="+conf)
+	}
+	cmd := exec.CommandContext(ctx, "mmdebstrap", append(append(args, debianSuite, raw), sources...)...)
 	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=0")
 	if err := runCommand(ctx, cmd); err != nil {
 		return nil, err
@@ -97,7 +113,7 @@ func (b builder) baseLayer() (blob, error) {
 }
 
 // machineSources are the machine's own package sources, so that its choice of mirrors holds
-// for the image too; none means the default ones.
+// for the image too; none means that apt is to be asked.
 func machineSources() []string {
 	for _, file := range []string{"/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"} {
 		if data, err := os.ReadFile(file); err == nil && strings.Contains(string(data), debianSuite) {

@@ -192,7 +192,7 @@ func (l *Lab) buildRootfs(ctx context.Context, tar string) error {
 	if err := os.Chmod(filepath.Join(work, "customize.sh"), 0o755); err != nil {
 		return err
 	}
-	mirror, settings := l.aptOfMachine(ctx)
+	mirror, settings := AptOfMachine(ctx, l.run)
 	if err := os.WriteFile(filepath.Join(work, "apt.conf"), []byte(settings), 0o600); err != nil {
 		return err
 	}
@@ -203,15 +203,16 @@ func (l *Lab) buildRootfs(ctx context.Context, tar string) error {
 	return os.Rename(part, tar)
 }
 
-// aptOfMachine asks apt of this machine for its Debian mirror and settings. On a machine
-// without apt there are none, and Debian's own mirrors are used.
-func (l *Lab) aptOfMachine(ctx context.Context) (mirror, settings string) {
-	out, err := l.run.Run(ctx, []string{"apt-get", "indextargets", "--no-release-info",
+// AptOfMachine asks apt of this machine for its mirror of the nodes' Debian release and for its
+// settings, which may have a password in them. On a machine without apt both are empty, and
+// Debian's own mirrors are used.
+func AptOfMachine(ctx context.Context, run Runner) (mirror, settings string) {
+	out, err := run.Run(ctx, []string{"apt-get", "indextargets", "--no-release-info",
 		"--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Created-By: Packages"}, nil)
 	if err == nil {
 		mirror = debianMirror(string(out))
 	}
-	out, err = l.run.Run(ctx, []string{"apt-config", "dump"}, nil)
+	out, err = run.Run(ctx, []string{"apt-config", "dump"}, nil)
 	if err == nil {
 		settings = aptSettings(string(out))
 	}

@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 )
 
-// Files of a lab's folder. fileKubeconfig is written by others, and belongs to the lab's cluster.
+// Files of a lab's folder. fileKubeconfig and fileLock are written by others, and belong to the
+// lab's cluster: fileLock has digests that kubewright learned, beside cluster.yaml.
 const (
 	fileState        = "state.json"
 	fileCluster      = "cluster.yaml"
@@ -21,12 +22,13 @@ const (
 	fileDigests      = "digests.yaml"
 	fileSudoPassword = "sudo_password"
 	fileKubeconfig   = "kubeconfig"
+	fileLock         = "kubewright.lock"
 )
 
 // labFiles is everything that goes with the lab.
 func labFiles() []string {
 	return []string{fileCluster, fileInventory, fileKey, fileKnownHosts, fileDigests,
-		fileSudoPassword, fileKubeconfig, fileState} // the state last: it says whose the folder is
+		fileSudoPassword, fileKubeconfig, fileLock, fileState} // the state last: it says whose the folder is
 }
 
 // Node is a host of a lab.

@@ -85,6 +85,25 @@ func TestWriteFileLeavesNoOtherFile(t *testing.T) {
 	}
 }
 
+// What commands on the lab's cluster write beside cluster.yaml must not keep the folder.
+func TestRemoveFilesTakesWhatTheClusterLeft(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), ".lab")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"state.json", "cluster.yaml", "kubeconfig", "kubewright.lock"} {
+		if err := writeFile(dir, name, 0o644, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept, err := removeFiles(dir); kept || err != nil {
+		t.Errorf("kept = %v, %v", kept, err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+}
+
 func TestRemoveFilesKeepsWhatIsNotTheLabs(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, ".lab")
