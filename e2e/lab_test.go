@@ -249,13 +249,17 @@ func (f *fixture) cluster(t testing.TB) *cluster {
 	t.Helper()
 	l := f.hosts(t)
 	f.whole.Do(func() {
+		// Stays when the test ends in here, which counts as done all the same.
+		f.err = errors.New("the test that made it was ended before it was whole")
 		log := debugLog(t)
-		f.apply, f.err = invoke(t.Context(), l.args("apply", "--yes", "--stats", "--log", log)...)
-		f.err = must(f.apply, f.err)
+		var err error
+		f.apply, err = invoke(t.Context(), l.args("apply", "--yes", "--stats", "--log", log)...)
+		err = must(f.apply, err)
 		t.Logf("%s", f.apply)
-		if f.err == nil {
+		if err == nil {
 			l.provideImage(t)
 		}
+		f.err = err
 	})
 	if f.err != nil {
 		t.Fatalf("the cluster %s did not come up: %v", f.spec.name, f.err)

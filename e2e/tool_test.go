@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,7 @@ const toolTimeout = 8 * time.Minute
 
 // result is what a user sees of a run of the binary.
 type result struct {
+	program        string // empty: kubewright
 	args           []string
 	code           int
 	stdout, stderr string
@@ -38,7 +40,7 @@ type result struct {
 }
 
 func (r result) String() string {
-	return "kubewright " + strings.Join(r.args, " ") + ": exit code " + strconv.Itoa(r.code) + " after " +
+	return cmp.Or(r.program, "kubewright") + " " + strings.Join(r.args, " ") + ": exit code " + strconv.Itoa(r.code) + " after " +
 		r.took.Round(time.Millisecond).String() + "\n--- stdout\n" + r.stdout + "--- stderr\n" + r.stderr
 }
 
@@ -83,26 +85,34 @@ func command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, path, args...)
+	return inGroup(exec.CommandContext(ctx, path, args...)), nil
+}
+
+// inGroup has a command run in a process group of its own, and be killed with it.
+func inGroup(cmd *exec.Cmd) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
-	return cmd, nil
+	return cmd
 }
 
 // invoke runs the binary to its end. A run that was made is no error, whatever its exit code.
 func invoke(ctx context.Context, args ...string) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
 	defer cancel()
-	r := result{args: args}
 	cmd, err := command(ctx, args...)
 	if err != nil {
-		return r, err
+		return result{args: args}, err
 	}
+	return finish(ctx, cmd, result{args: args})
+}
+
+// finish runs a command to its end, and fills the result.
+func finish(ctx context.Context, cmd *exec.Cmd, r result) (result, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	begun := time.Now()
-	err = cmd.Run()
+	err := cmd.Run()
 	r.took, r.stdout, r.stderr, r.code = time.Since(begun), stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
