@@ -46,6 +46,7 @@ func Checks() []Check {
 		{"firewall", "no firewall is in the way", eachHost(checkFirewall)},
 		{"selinux", "SELinux is not in the way", eachHost(checkSELinux)},
 		{"foreign", "no other cluster or container engine is on the host", eachHost(checkForeign)},
+		{Artifacts, "what is to be installed can be had", checkArtifacts},
 	}
 }
 
@@ -58,10 +59,10 @@ func Names() []string {
 	return names
 }
 
-// Preflight runs every check and returns all results, the worst first, then by
-// host and in the order of [Checks]. The error is about World itself: a name in
+// Preflight runs every check, or those of the given names only, and returns all results,
+// the worst first, then by host and in the order of [Checks]. The error is about World itself: a name in
 // Ignore that is no check, or a host without facts.
-func Preflight(w World) ([]Result, error) {
+func Preflight(w World, only ...string) ([]Result, error) {
 	if err := ValidateIgnore(w.Ignore); err != nil {
 		return nil, err
 	}
@@ -72,8 +73,10 @@ func Preflight(w World) ([]Result, error) {
 	}
 	t := &T{World: w}
 	for _, c := range Checks() {
-		t.check, t.host = c.Name, ""
-		c.run(t)
+		if len(only) == 0 || slices.Contains(only, c.Name) {
+			t.check, t.host = c.Name, ""
+			c.run(t)
+		}
 	}
 	slices.SortStableFunc(t.results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(b.Severity, a.Severity), strings.Compare(a.Host, b.Host))

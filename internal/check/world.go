@@ -39,6 +39,14 @@ type World struct {
 	// only the marker of this cluster, where a run was interrupted.
 	Managed map[string]bool
 
+	// Unfetchable lists for each host the URLs of files that it needs and cannot get, and
+	// MustFetch says that it is not to be given them. Which files a host needs is known once it
+	// was compared with what is wanted.
+	Unfetchable map[string][]string
+	MustFetch   bool
+	// SourceFailure is why the operator cannot learn the digests of files; nil: they are known.
+	SourceFailure error
+
 	// Ignore names the checks whose refusals do not stop the run.
 	Ignore []string
 }

@@ -91,7 +91,8 @@ func TestSignalEndsARun(t *testing.T) {
 }
 
 // thisMachine serves the machine that the test runs on as a host, and describes a cluster on
-// it whose preflight checks are heeded or not. The commands below only look.
+// it whose preflight checks are heeded or not. The commands below only look, and have the host
+// ask no server for files.
 func thisMachine(t *testing.T, ignore ...string) (server *sshtest.Server, file string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -101,7 +102,7 @@ func thisMachine(t *testing.T, ignore ...string) (server *sshtest.Server, file s
 	server = sshtest.Start(t, sshtest.Options{AuthorizedKeys: []ssh.PublicKey{key.PublicKey()}})
 	y := strings.Replace(clusterYAML(fmt.Sprintf(
 		"name: cp1, address: 127.0.0.1, nodeIP: 192.0.2.1, roles: [control-plane, worker], ssh: {port: %d, keyFile: key, knownHosts: [known]}", server.Port())),
-		"  hosts:", "  network: {cni: {name: none}}\n  artifacts: {digests: digests}\n  preflight: {ignore: ["+strings.Join(ignore, ", ")+"]}\n  hosts:", 1)
+		"  hosts:", "  network: {cni: {name: none}}\n  artifacts: {digests: digests, delivery: push}\n  preflight: {ignore: ["+strings.Join(ignore, ", ")+"]}\n  hosts:", 1)
 	return server, write(t, "cluster.yaml", y, "key", string(pem), "known", server.KnownHostsLine(), "digests", allDigests(t))
 }
 

@@ -35,6 +35,8 @@ type member struct {
 	plan     plan.Host
 	// push is set when the host cannot fetch files for itself and is given them.
 	push bool
+	// unfetchable are the URLs of files that the host needs and cannot get for itself.
+	unfetchable []string
 
 	// mending is held while the connection is made again, by whoever noticed first.
 	mending sync.Mutex

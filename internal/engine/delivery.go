@@ -46,16 +46,13 @@ func (s *Session) decideDelivery(ctx context.Context, m *member) error {
 	if err != nil {
 		return err
 	}
+	m.unfetchable = nil
 	for _, a := range needs {
-		if answers.Reach[a.URL] {
-			continue
+		if !answers.Reach[a.URL] {
+			m.unfetchable = append(m.unfetchable, a.URL)
 		}
-		if mode == "fetch" {
-			return fault.New(fault.Preflight, "the host cannot fetch %s", a.URL).On(m.Name).During("artifacts").
-				WithHint("give the host curl or wget and a way there, or set spec.artifacts.delivery to auto or push")
-		}
-		m.push = true
 	}
+	m.push = mode != "fetch" && len(m.unfetchable) > 0
 	return nil
 }
 

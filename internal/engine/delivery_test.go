@@ -1,13 +1,18 @@
 package engine_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"kubewright/internal/catalog"
+	"kubewright/internal/check"
+	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/plan"
 	"kubewright/internal/resource"
@@ -136,3 +141,60 @@ func TestPushWithoutLocalCopy(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What a host cannot have is said by doctor too, before anything is asked for; ignored by name,
+// the run tries, and fails where it is so.
+func TestArtifactsCheck(t *testing.T) {
+	for _, mode := range []string{"fetch", "auto"} {
+		t.Run(mode, func(t *testing.T) {
+			l := newLab(t, 2, tool())
+			l.cluster.Artifacts.Delivery = mode
+			a := l.files.add(t, "tool", "#!/bin/tool\n")
+			l.files.status = func(*http.Request) int { return http.StatusForbidden }
+			d, _, err := l.engine().Doctor(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]check.Severity{"fetch": check.Refuse, "auto": check.Info}[mode]
+			var hosts []string
+			for _, r := range d.Results {
+				if r.Check == check.Artifacts {
+					hosts = append(hosts, r.Host)
+					if r.Severity != want || !strings.Contains(r.Message, a.URL) {
+						t.Errorf("%s: %s, want %s", r, r.Severity, want)
+					}
+				}
+			}
+			if !slices.Equal(hosts, []string{"cp1", "w1"}) {
+				t.Errorf("it names %v", hosts)
+			}
+			l.cluster.IgnoreChecks = check.Names()
+			wantCode := map[string]fault.Kind{"fetch": fault.ChangeFailed, "auto": 0}[mode]
+			if err := l.apply(); fault.ExitCode(err) != int(wantCode) {
+				t.Errorf("ignored: %v", err)
+			}
+		})
+	}
+}
+
+// A source that the operator cannot reach is a finding like another.
+func TestArtifactsCheckOfTheOperator(t *testing.T) {
+	l := newLab(t, 1, tool())
+	l.options = func(o *engine.Options) { o.Files = noFiles{} }
+	d, _, err := l.engine().Doctor(t.Context())
+	if err != nil || len(d.Results) == 0 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if r := d.Results[0]; r.Check != check.Artifacts || r.Severity != check.Refuse || !strings.Contains(r.Message, errBoom.Error()) || r.Remedy == "" {
+		t.Errorf("the worst is %s", r)
+	}
+}
+
+// noFiles is a source that does not answer.
+type noFiles struct{}
+
+func (noFiles) Resolve(context.Context, []catalog.File) (map[string]resource.Artifact, error) {
+	return nil, errBoom
+}
+
+func (noFiles) Open(context.Context, resource.Artifact) (string, error) { return "", errBoom }

@@ -40,8 +40,16 @@ func (e *Engine) Doctor(ctx context.Context) (_ *Diagnosis, _ []Stats, err error
 	if unreached != nil && fault.KindOf(adopt) == fault.Unreachable {
 		adopt = nil // the hosts that did not answer are named already
 	}
+	w := s.checkWorld()
+	if s.pki != nil {
+		// What the hosts lack tells what they would have to fetch.
+		if w.SourceFailure = s.target(ctx); w.SourceFailure == nil {
+			adopt = errors.Join(adopt, s.planHosts(ctx))
+			w.Unfetchable = s.checkWorld().Unfetchable
+		}
+	}
 	var input error
-	if d.Results, input = check.Preflight(s.checkWorld()); input != nil {
+	if d.Results, input = check.Preflight(w); input != nil {
 		return nil, s.stats(), fault.Wrap(fault.BadInput, input)
 	}
 	return d, s.stats(), errors.Join(unreached, adopt)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"kubewright/internal/catalog"
@@ -42,6 +43,11 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	if err := s.planHosts(ctx); err != nil {
 		return p, err
 	}
+	found, err := s.preflight(check.Artifacts)
+	p.Checks = append(p.Checks, found...)
+	if err != nil {
+		return p, err
+	}
 	for _, m := range s.wanted() {
 		p.Hosts = append(p.Hosts, s.limited(m.plan))
 	}
@@ -74,10 +80,10 @@ func (s *Session) limited(h plan.Host) plan.Host {
 	return out
 }
 
-// preflight judges all hosts together, from facts that the look brought. The error is of
-// what refuses.
-func (s *Session) preflight() ([]check.Result, error) {
-	results, err := check.Preflight(s.checkWorld())
+// preflight judges all hosts together, from facts that the look brought, with all checks or
+// those that are named. The error is of what refuses.
+func (s *Session) preflight(only ...string) ([]check.Result, error) {
+	results, err := check.Preflight(s.checkWorld(), only...)
 	if err != nil {
 		return results, fault.Wrap(fault.BadInput, err)
 	}
@@ -94,6 +100,7 @@ func (s *Session) preflight() ([]check.Result, error) {
 func (s *Session) checkWorld() check.World {
 	w := check.World{
 		ClusterName: s.Cluster.Name, PodCIDR: s.Cluster.Network.PodCIDR, ServiceCIDR: s.Cluster.Network.ServiceCIDR,
+		Unfetchable: map[string][]string{}, MustFetch: s.Cluster.Artifacts.Delivery == "fetch",
 		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Managed: map[string]bool{}, Ignore: s.Cluster.IgnoreChecks,
 		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.Endpoint.Port,
 	}
@@ -108,7 +115,7 @@ func (s *Session) checkWorld() check.World {
 			Etcd: m.Has(inventory.RoleEtcd), Worker: m.Has(inventory.RoleWorker),
 		})
 		w.Facts[m.Name], w.ClockSkew[m.Name] = m.facts, m.skew
-		w.Managed[m.Name] = s.managed(m)
+		w.Managed[m.Name], w.Unfetchable[m.Name] = s.managed(m), m.unfetchable
 	}
 	return w
 }
@@ -149,10 +156,10 @@ func (s *Session) target(ctx context.Context) error {
 	return nil
 }
 
-// planHosts compares each host. Where facts brought up a question that was not asked,
+// planHosts compares each host in scope that was seen. Where facts brought up a question that was not asked,
 // the host is looked at once more.
 func (s *Session) planHosts(ctx context.Context) error {
-	members := s.wanted()
+	members := slices.DeleteFunc(s.wanted(), func(m *member) bool { return !m.seen })
 	s.each(members, func(m *member) { m.err = s.planHost(ctx, m) })
 	var errs []error
 	for _, m := range members {
