@@ -13,7 +13,8 @@ import (
 // foreign is what somebody else has on a host: files of theirs, some where kubewright puts its
 // own, and rules of their packet filter.
 const foreign = `
-	mkdir -p /etc/cni/net.d /etc/containerd/certs.d/docker.io
+	mkdir -p /etc/cni/net.d /etc/containerd/certs.d/docker.io /etc/kubernetes/policies
+	echo 'kind: Policy' >/etc/kubernetes/policies/audit.yaml
 	echo 'notes of somebody else' >/etc/cni/net.d/99-notes.txt
 	echo 'server = "https://mirror.example.test"' >/etc/containerd/certs.d/docker.io/hosts.toml
 	printf '#!/bin/sh\necho an older runc\n' >/usr/local/sbin/runc

@@ -58,6 +58,7 @@ func resetLab(t *testing.T, hosts int) (l *lab, before map[string]map[string]str
 		if err := os.Chmod(r.Path("/etc/theirs.conf"), 0o604); err != nil {
 			t.Fatal(err)
 		}
+		r.Write("/var/lib/product/theirs/file", "was there before") // in a folder that reset removes
 		if err := os.Symlink("somewhere else", r.Path("/etc/link")); err != nil {
 			t.Fatal(err)
 		}

@@ -7,11 +7,13 @@ import (
 )
 
 // Keeping saves what is there before a resource is made true for the first time, so that
-// Removal can put it back.
+// Removal can put it back, or leave it.
 func Keeping(id ID) []sh.Step {
 	switch id.Kind() {
 	case "file", "link", "binary", "pod":
 		return []sh.Step{sh.KeepOriginal{Path: id.Name()}}
+	case "tree":
+		return []sh.Step{sh.ListForeign{Path: id.Name()}}
 	}
 	return nil
 }
@@ -19,10 +21,13 @@ func Keeping(id ID) []sh.Step {
 // Removed is what is left to do once the manifest has forgotten a resource: before, a run
 // that is cut could not tell a file that was put back from one that is still to be removed.
 func Removed(id ID) []sh.Step {
-	if len(Keeping(id)) == 0 {
-		return nil
+	switch {
+	case id.Kind() == "tree":
+		return []sh.Step{sh.Remove{Path: sh.ForeignList(id.Name())}}
+	case len(Keeping(id)) > 0:
+		return []sh.Step{sh.Remove{Path: sh.OriginalsDir + id.Name()}}
 	}
-	return []sh.Step{sh.Remove{Path: sh.OriginalsDir + id.Name()}}
+	return nil
 }
 
 // Removal is how a resource is removed, told from its ID alone: what a host's manifest

@@ -125,6 +125,23 @@ func fileScenarios() map[string]scenario {
 			},
 			steps: []sh.Step{sh.RemoveDir{Path: "/opt/t", Tree: true}, sh.RemoveDir{Path: "/opt/none", Tree: true}}, probes: []sh.Probe{file("/opt/t"), file("/etc")},
 		},
+		"rmtree of a folder that was in use": {
+			world: func(h *memhost.Host) {
+				h.File("/opt/t/a/theirs", 0o640, "theirs")
+				h.File("/opt/t/a b", 0o644, "theirs")
+				h.Dir("/opt/t/empty", 0o700)
+				h.Symlink("/opt/t/out", "/etc")
+				h.Dir("/opt/unused", 0o755)
+			},
+			steps: []sh.Step{
+				sh.ListForeign{Path: "/opt/t"}, sh.ListForeign{Path: "/opt/unused"}, sh.ListForeign{Path: "/opt/none"},
+				w("/opt/t/a/ours", "ours"), w("/opt/t/deep/er/ours", "ours"), sh.Symlink{Path: "/opt/t/mine", Target: "/opt/t/a"}, w("/opt/unused/ours", "ours"),
+				sh.ListForeign{Path: "/opt/t"}, // once: what came later is ours
+				sh.RemoveDir{Path: "/opt/t", Tree: true}, sh.RemoveDir{Path: "/opt/unused", Tree: true},
+			},
+			probes: []sh.Probe{file("/opt/t/a/theirs"), file("/opt/t/empty"), file("/opt/t/out"),
+				file("/opt/t/a/ours"), file("/opt/t/deep"), file("/opt/t/mine"), file("/opt/unused")},
+		},
 		"rmtree with a mount below": {
 			world: func(h *memhost.Host) {
 				h.File("/opt/t/m/x", 0o644, "data")

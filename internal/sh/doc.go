@@ -36,6 +36,9 @@ const (
 	ActPath  = RunDir + "/act"  // held by a script that changes something
 )
 
+// ForeignList is where a host keeps the list of what was in a folder before we used it.
+func ForeignList(dir string) string { return OriginalsDir + dir + ".kw-list" }
+
 // CachePath is where a host keeps the file with the given SHA-256 (hex).
 func CachePath(sha256 string) string { return CacheDir + "/" + sha256 }
 

@@ -39,7 +39,10 @@ type (
 	}
 	// Remove deletes a file or link.
 	Remove struct{ Path string }
-	// RemoveDir deletes a folder: with Tree whatever is in it, else only when it is empty.
+	// ListForeign notes what is in a folder before we use it, once.
+	ListForeign struct{ Path string }
+	// RemoveDir deletes a folder: with Tree whatever is in it but what ListForeign has noted,
+	// else only when it is empty.
 	RemoveDir struct {
 		Path string
 		Tree bool
@@ -111,6 +114,7 @@ func (MakeDir) step()         {}
 func (Symlink) step()         {}
 func (SetAttributes) step()   {}
 func (Remove) step()          {}
+func (ListForeign) step()     {}
 func (RemoveDir) step()       {}
 func (KeepOriginal) step()    {}
 func (RestoreOriginal) step() {}
@@ -191,8 +195,16 @@ kw_note() { # id digest
 [ -e ` + ManifestPath + ` ] || kw_put ` + ManifestPath + ` 0600 root:root </dev/null || return 1; printf '%s\t%s\n' "$1" "$2" >> ` + ManifestPath + `; }
 kw_stamp() { # path source [sha256]
 s=${3:-$(sha256sum < "$1")} && st=$(stat -c '%i %s %Z %n' "$1") && printf '%s %s %s\n' "$st" "${s%% *}" "$2" >> ` + StampsPath + `; }
-kw_rmtree() { # path; a mount below it is somebody's data: refuse
+kw_foreign() { # path list
+[ ! -d "$1" ] || [ -e "$2" ] || { kw_dir "${2%/*}" && find "$1" -mindepth 1 > "$2.kw-tmp" && sort -o "$2.kw-tmp" "$2.kw-tmp" && kw_sync "$2.kw-tmp" && mv -f "$2.kw-tmp" "$2"; }; }
+kw_rmtree() { # path list; a mount below it is somebody's data: refuse
 while read -r dev mp rest; do case $mp in "$1"/*) echo "$mp is mounted below $1: unmount it first" >&2; return 1 ;; esac; done < /proc/mounts
+if [ -s "$2" ]; then
+find "$1" -mindepth 1 -depth | { grep -vxF -f "$2" || :; } | while IFS= read -r x; do
+if [ -d "$x" ] && [ ! -L "$x" ]; then rmdir "$x" 2>/dev/null || :; else rm -f "$x" || return 1; fi
+done && { rmdir "$1" 2>/dev/null || :; }
+return
+fi
 [ ! -d "$1" ] || find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} + && { rmdir "$1" 2>/dev/null || :; }; }
 kw_rules() { # iptables or ip6tables, what is ours as an extended regular expression
 "$1-save" 2>/dev/null | grep -Eq -e "$2" || return 0
@@ -225,9 +237,11 @@ func renderStep(s Step) string {
 		return fmt.Sprintf("chmod %s %[2]s && chown %[3]s %[2]s", mode(s.Mode), Quote(s.Path), Quote(s.Owner))
 	case Remove:
 		return "rm -f " + Quote(s.Path)
+	case ListForeign:
+		return "kw_foreign " + Quote(s.Path) + " " + Quote(ForeignList(s.Path))
 	case RemoveDir:
 		if s.Tree {
-			return "kw_rmtree " + Quote(s.Path)
+			return "kw_rmtree " + Quote(s.Path) + " " + Quote(ForeignList(s.Path))
 		}
 		return fmt.Sprintf("[ ! -d %[1]s ] || rmdir %[1]s 2>/dev/null || :", Quote(s.Path))
 	case KeepOriginal:

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +39,8 @@ func (h *Host) ops(s sh.Step) []op {
 		return []op{func() error { return h.unlink(s.Path) }}
 	case sh.RemoveDir:
 		return []op{func() error { return h.removeDir(s) }}
+	case sh.ListForeign:
+		return h.listForeign(s.Path)
 	case sh.KeepOriginal:
 		return h.keep(s.Path)
 	case sh.RestoreOriginal:
@@ -161,6 +165,10 @@ func (h *Host) removeDir(s sh.RemoveDir) error {
 	if n == nil || !n.Mode.IsDir() || (!s.Tree && h.below(s.Path)) {
 		return nil
 	}
+	if list := h.Nodes[sh.ForeignList(s.Path)]; s.Tree && list != nil && len(list.Content) > 0 {
+		h.removeAllBut(s.Path, strings.Split(string(list.Content), "\n"))
+		return nil
+	}
 	h.remove(s.Path)
 	if s.Tree {
 		for _, m := range h.Mounts {
@@ -170,6 +178,42 @@ func (h *Host) removeDir(s sh.RemoveDir) error {
 		}
 	}
 	return nil
+}
+
+// listForeign writes the list of what is in a folder.
+func (h *Host) listForeign(dir string) []op {
+	list := sh.ForeignList(dir)
+	if n := h.Nodes[dir]; n == nil || !n.Mode.IsDir() || h.Nodes[list] != nil {
+		return nil
+	}
+	var b strings.Builder
+	for _, p := range slices.Sorted(maps.Keys(h.Nodes)) {
+		if strings.HasPrefix(p, dir+"/") {
+			b.WriteString(p + "\n")
+		}
+	}
+	content := []byte(b.String())
+	half := Node{Mode: 0o600, Content: content[:len(content)/2]}
+	whole := Node{Mode: 0o600, Content: content}
+	part := list + ".kw-tmp"
+	return []op{
+		func() error { return h.mkdir(path.Dir(list)) },
+		func() error { h.put(part, &half); return nil },
+		func() error { h.put(part, &whole); return nil },
+		func() error { return h.rename(part, list) },
+	}
+}
+
+// removeAllBut deletes what is in a folder, the deepest first, and spares what is listed and
+// the folders above it.
+func (h *Host) removeAllBut(dir string, listed []string) {
+	paths := slices.Sorted(maps.Keys(h.Nodes))
+	slices.Reverse(paths)
+	for _, p := range paths {
+		if (p == dir || strings.HasPrefix(p, dir+"/")) && !slices.Contains(listed, p) && !h.below(p) {
+			delete(h.Nodes, p)
+		}
+	}
 }
 
 // keep and restore copy a file, or a link as a link, with mode and owner.
