@@ -261,6 +261,29 @@ func (s *Session) applyObjects(ctx context.Context, p plan.Phase) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
+	retry := time.NewTicker(reconnectInterval)
+	defer retry.Stop()
+	said := ""
+	for {
+		err := s.applyOnce(ctx, p, client, objects)
+		if !kube.Transient(err) && !passing(err) {
+			return err
+		}
+		if said != err.Error() {
+			said = err.Error()
+			s.emit(report.Event{Kind: report.Waiting, Phase: p.Name, Message: "the API server, to try again: " + said})
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// applyOnce compares and applies the objects of a phase. It may be repeated: what was applied
+// already is as it should be.
+func (s *Session) applyOnce(ctx context.Context, p plan.Phase, client *kube.Client, objects []kube.Object) error {
 	changes, err := client.Diff(ctx, objects)
 	if err != nil {
 		return err

@@ -163,20 +163,27 @@ func (s *Session) keepsData() error {
 	return nil
 }
 
-// sameMembers refuses a control plane that is new beside members of a running etcd: it
-// would start a cluster of its own. Adding one is a change of membership, which kubewright
-// does not make yet.
+// sameMembers refuses a control plane that is new beside members of a running etcd, a bare
+// host or a worker so far: it would start a cluster of its own. Adding one is a change of
+// membership, which kubewright does not make yet. One that has the authorities was there when
+// the cluster was begun: no member starts before they are on all control planes.
 func (s *Session) sameMembers(withData []string) error {
 	if len(withData) == 0 {
 		return nil
 	}
 	for _, m := range s.hosts {
-		if m.Has(inventory.RoleControlPlane) && m.observed != nil && !m.facts.Foreign.EtcdData && len(m.observed.Manifest) == 0 {
+		if m.Has(inventory.RoleControlPlane) && m.observed != nil && !m.facts.Foreign.EtcdData && !m.keepsAuthorities() {
 			return fault.New(fault.Preflight, "it is not a member of the etcd that runs on %s, and adding control planes to a running cluster is not supported yet", strings.Join(withData, ", ")).
 				On(m.Name).WithHint("take %s out of the inventory", m.Name)
 		}
 	}
 	return nil
+}
+
+// keepsAuthorities tells whether we have put the authorities on the host.
+func (m *member) keepsAuthorities() bool {
+	_, ok := m.observed.Manifest[string(resource.FileID(PKIDir+"/ca.key"))]
+	return ok
 }
 
 // caFiles are the authorities' files on a host. One that is there and has no content (a

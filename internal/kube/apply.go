@@ -60,7 +60,7 @@ func (c *Client) applyOne(ctx context.Context, object Object) error {
 		if err == nil {
 			return nil
 		}
-		if attempt == attempts || !transient(err) || pause.wait(ctx) != nil {
+		if attempt == attempts || !Transient(err) || pause.wait(ctx) != nil {
 			return fmt.Errorf("apply %s: %w", Name(object), err)
 		}
 	}
@@ -75,9 +75,11 @@ func (c *Client) put(ctx context.Context, object Object) error {
 	return err
 }
 
-// transient reports an error that the same request may not meet again a little later.
-func transient(err error) bool {
+// Transient reports an error that the same request may not meet again a little later; nil is none.
+func Transient(err error) bool {
 	switch {
+	case err == nil:
+		return false
 	case errors.Is(err, errNoKind):
 		return true // a new definition is served a moment after it says so
 	case apierrors.IsConflict(err), apierrors.IsTooManyRequests(err), apierrors.IsServiceUnavailable(err),

@@ -52,7 +52,7 @@ func TestTransient(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := transient(test.err); got != test.want {
+			if got := Transient(test.err); got != test.want {
 				t.Errorf("transient is %v: %v", got, test.err)
 			}
 		})
