@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -49,7 +50,8 @@ func (s *Session) apply(ctx context.Context) error {
 // failed too, so that nobody waits for them.
 func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err error) {
 	defer func() { done.abandon(m.Name, err) }()
-	for i, segment := range plan.Segments(s.Phases, m.Host) {
+	segments := plan.Segments(s.Phases, m.Host)
+	for i, segment := range segments {
 		if err := done.awaitBarriers(ctx, segment); err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: segment[0].Name, Err: fmt.Errorf("not begun: %w", err)}
 		}
@@ -57,7 +59,7 @@ func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err 
 		if i == 0 && s.Only == nil {
 			names["prune"] = true
 		}
-		if err := s.act(ctx, m, names); err != nil {
+		if err := s.act(ctx, m, part{phases: names, last: i == len(segments)-1}); err != nil {
 			return err
 		}
 		for _, p := range segment {
@@ -84,10 +86,10 @@ func (s *Session) phasesToRun(segment []plan.Phase) map[string]bool {
 
 // act changes a host, and goes on where it was when the connection is lost on the way:
 // it connects and looks again first, and does what is still to be done.
-func (s *Session) act(ctx context.Context, m *member, phases map[string]bool) error {
+func (s *Session) act(ctx context.Context, m *member, in part) error {
 	ctx, cancel := context.WithTimeout(ctx, s.ActTimeout)
 	defer cancel()
-	err := s.actOnce(ctx, m, phases)
+	err := s.actOnce(ctx, m, in)
 	for {
 		var lost *host.LostError
 		if !errors.As(err, &lost) {
@@ -95,43 +97,44 @@ func (s *Session) act(ctx context.Context, m *member, phases map[string]bool) er
 		}
 		s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "connection lost, connecting again: " + err.Error()})
 		if err = s.resume(ctx, m); err == nil {
-			err = s.actOnce(ctx, m, phases)
+			err = s.actOnce(ctx, m, in)
 		}
 	}
 }
 
+// part is what one act is about.
+type part struct {
+	phases map[string]bool
+	last   bool // no other act of this run follows on the host
+}
+
 // actOnce is one exec that runs every step of the segment and looks again, so that what
 // it reports is what is there. No tasks, no exec.
-func (s *Session) actOnce(ctx context.Context, m *member, phases map[string]bool) error {
-	tasks := m.plan.Tasks(phases)
+func (s *Session) actOnce(ctx context.Context, m *member, in part) error {
+	tasks := m.plan.Tasks(in.phases)
+	needs := m.plan.Artifacts(in.phases)
+	if len(needs) > 0 || (in.last && m.plan.Cached) {
+		tasks = append(tasks, emptyCache()...)
+	}
 	if len(tasks) == 0 {
 		return nil
 	}
-	needs := m.plan.Artifacts(phases)
 	delivery, err := s.delivery(ctx, m, needs)
 	if err != nil {
 		return err
 	}
-	answers, err := s.perform(ctx, m, join(delivery, tasks, dropTasks(needs)))
+	answers, err := s.perform(ctx, m, slices.Concat(delivery, tasks))
 	if fetchFailed(err) && s.Cluster.Artifacts.Delivery == "auto" {
 		s.emit(report.Event{Kind: report.Notice, Host: m.Name, Message: "cannot fetch for itself, files are pushed: " + err.Error()})
 		if delivery, err = s.push(ctx, m, needs); err != nil {
 			return err
 		}
-		answers, err = s.perform(ctx, m, join(delivery, tasks, dropTasks(needs)))
+		answers, err = s.perform(ctx, m, slices.Concat(delivery, tasks))
 	}
 	if err != nil {
 		return err
 	}
-	return s.converged(m, phases, answers)
-}
-
-func join(lists ...[]sh.Task) []sh.Task {
-	var out []sh.Task
-	for _, l := range lists {
-		out = append(out, l...)
-	}
-	return out
+	return s.converged(m, in.phases, answers)
 }
 
 // perform runs tasks and returns what the host looks like afterwards.

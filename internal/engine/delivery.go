@@ -110,14 +110,8 @@ func (s *Session) upload(ctx context.Context, m *member, local, remote string) e
 	return err
 }
 
-// dropTasks empties the cache again: what was installed is known by its stamp.
-func dropTasks(needs []resource.Artifact) []sh.Task {
-	var steps []sh.Step
-	for _, a := range needs {
-		steps = append(steps, sh.DropCache{SHA256: a.SHA256})
-	}
-	if len(steps) == 0 {
-		return nil
-	}
-	return []sh.Task{{ID: "cache", Phase: "artifacts", Steps: steps}}
+// emptyCache ends an act that brought files, and removes what a run that was cut has left of
+// them: what was installed is known by its stamp.
+func emptyCache() []sh.Task {
+	return []sh.Task{{ID: "cache", Phase: "artifacts", Steps: []sh.Step{sh.RemoveDir{Path: sh.CacheDir, Tree: true}}}}
 }

@@ -198,3 +198,22 @@ func (noFiles) Resolve(context.Context, []catalog.File) (map[string]resource.Art
 }
 
 func (noFiles) Open(context.Context, resource.Artifact) (string, error) { return "", errBoom }
+
+// What a run that was killed has left in the cache goes with the next one, whatever that has to do.
+func TestCacheOfACutRun(t *testing.T) {
+	l := newLab(t, 1, tool())
+	l.files.add(t, "tool", "#!/bin/tool\n")
+	l.mustApply()
+	r := l.roots["cp1"]
+	r.Write(sh.CacheDir+"/aaaa", "whole")
+	r.Write(sh.CacheDir+"/bbbb.kw-tmp", "half")
+	r.Write(sh.CacheDir+"/aaaa.d/bin/x", "unpacked")
+	l.mustApply()
+	if _, err := os.Stat(r.Path(sh.CacheDir)); err == nil {
+		t.Error("the cache is still there")
+	}
+	if n := l.execs()["cp1"]; n != 1 {
+		t.Errorf("with nothing left to do a plan took %d execs", n)
+	}
+	l.mustApply()
+}

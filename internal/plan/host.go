@@ -49,6 +49,8 @@ type Item struct {
 type Host struct {
 	Name  string
 	Items []Item
+	// Cached says that the host has files in its cache, which a run that was cut has left.
+	Cached bool
 }
 
 // Group is the resources of one phase on a host.
@@ -59,7 +61,7 @@ type Group struct {
 
 // ForHost compares the resources of a host with what was observed there.
 func ForHost(name string, groups []Group, observed *sh.Answers) (Host, error) {
-	h := Host{Name: name}
+	h := Host{Name: name, Cached: observed.Cached}
 	seen := map[resource.ID]resource.Change{}
 	restarts := dependents(groups)
 	for _, g := range groups {

@@ -55,6 +55,7 @@ type Answers struct {
 	Modules  map[string]bool
 	Swaps    []string
 	Reach    map[string]bool // URL to whether the host can fetch it
+	Cached   bool            // the cache of files is there: a run was cut before it was emptied
 	Facts    []byte
 	Manifest map[string]string // resource ID to the digest last applied; "-" = begun, not finished
 }
@@ -135,6 +136,8 @@ func (p *parser) line(verb, arg string) error {
 		p.ended = true
 	case "fact":
 		p.facts.WriteString(arg + "\n")
+	case "cached":
+		p.a.Cached = true
 	case "nomanifest":
 		p.saidMf = true
 	case "manifest":

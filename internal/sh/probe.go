@@ -162,6 +162,7 @@ func (l look) render(b *strings.Builder) {
 		fmt.Fprintf(b, "kw_facts() {\n%s\n}\nkw_facts | sed \"s/^/$M fact /\"\n", l.facts)
 	}
 	fmt.Fprintf(b, "if [ -s %[1]s ]; then sed \"s/^/$M manifest /\" %[1]s || return 9; echo; else echo \"$M nomanifest\"; fi\n", ManifestPath)
+	fmt.Fprintf(b, "[ ! -d %s ] || echo \"$M cached\"\n", CacheDir)
 	l.renderFiles(b)
 	l.renderUnits(b)
 	l.renderSysctls(b)

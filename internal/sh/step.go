@@ -65,8 +65,6 @@ type (
 		Archive string // SHA-256 of the cached file
 		Member  string // path in the archive, without a leading "./"; "" = the file itself
 	}
-	// DropCache removes a file, and what was unpacked from it, from the host's cache.
-	DropCache struct{ SHA256 string }
 	// DaemonReload makes systemd read its unit files again.
 	DaemonReload struct{}
 	// StartUnit enables, (re)starts and records the digest of the inputs it started with.
@@ -122,7 +120,6 @@ func (Fetch) step()           {}
 func (TakeUpload) step()      {}
 func (Unpack) step()          {}
 func (Install) step()         {}
-func (DropCache) step()       {}
 func (DaemonReload) step()    {}
 func (StartUnit) step()       {}
 func (ForgetStart) step()     {}
@@ -270,8 +267,6 @@ func renderSystemStep(s Step) string {
 		return fmt.Sprintf("rm -rf %[1]s && mkdir %[1]s && tar -xzf %[2]s -C %[1]s", Quote(unpackedPath(s.SHA256)), Quote(CachePath(s.SHA256)))
 	case Install:
 		return renderInstall(s)
-	case DropCache:
-		return "rm -rf " + quoteAll([]string{CachePath(s.SHA256), unpackedPath(s.SHA256)})
 	case DaemonReload:
 		return "systemctl daemon-reload"
 	case StartUnit:

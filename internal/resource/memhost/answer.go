@@ -20,6 +20,9 @@ func (h *Host) Answer(probes []sh.Probe) *sh.Answers {
 		Files: map[string]sh.FileState{}, Units: map[string]sh.UnitState{}, Sysctls: map[string]string{},
 		Modules: map[string]bool{}, Reach: map[string]bool{}, Manifest: h.Manifest(),
 	}
+	if n := h.Nodes[sh.CacheDir]; n != nil {
+		a.Cached = n.Mode.IsDir()
+	}
 	files, stamped := map[string]sh.FileProbe{}, false
 	for _, p := range probes {
 		switch p := p.(type) {

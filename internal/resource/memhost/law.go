@@ -58,18 +58,16 @@ func (f Fixture) Plan(t testing.TB, h *Host) plan.Host {
 // Tasks are what a run does for a plan: files into the cache, the tasks, the cache emptied.
 func Tasks(p plan.Host) []sh.Task {
 	var before []sh.Task
-	var after []sh.Step
 	for _, a := range p.Artifacts(nil) {
 		steps := []sh.Step{sh.Fetch{URL: a.URL, SHA256: a.SHA256}}
 		if a.Archive {
 			steps = append(steps, sh.Unpack{SHA256: a.SHA256})
 		}
 		before = append(before, sh.Task{ID: "fetch:" + a.Name, Steps: steps})
-		after = append(after, sh.DropCache{SHA256: a.SHA256})
 	}
 	tasks := slices.Concat(before, p.Tasks(nil))
-	if len(after) > 0 {
-		tasks = append(tasks, sh.Task{ID: "cache", Steps: after})
+	if len(before) > 0 || p.Cached {
+		tasks = append(tasks, sh.Task{ID: "cache", Steps: []sh.Step{sh.RemoveDir{Path: sh.CacheDir, Tree: true}}})
 	}
 	return tasks
 }

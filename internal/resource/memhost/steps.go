@@ -285,11 +285,6 @@ func (h *Host) artifactOps(s sh.Step) ([]op, bool) {
 		return h.unpack(s.SHA256), true
 	case sh.Install:
 		return h.install(s), true
-	case sh.DropCache:
-		return []op{
-			func() error { return h.unlink(sh.CachePath(s.SHA256)) },
-			func() error { h.remove(unpackedPath(s.SHA256)); return nil },
-		}, true
 	}
 	return nil, false
 }

@@ -69,6 +69,7 @@ systemctl enable --quiet app.service && { systemctl reset-failed app.service 2>/
 }; } >&2 || { echo "$M fail 1"; return 8; }
 echo "$M done 1"
 if [ -s /var/lib/kubewright/manifest ]; then sed "s/^/$M manifest /" /var/lib/kubewright/manifest || return 9; echo; else echo "$M nomanifest"; fi
+[ ! -d /var/lib/kubewright/cache ] || echo "$M cached"
 set --
 for p in /etc/app.conf /etc/pki/ca.key; do if [ -e "$p" ] || [ -L "$p" ]; then set -- "$@" "$p"; else printf '%s absent %s\n' "$M" "$p"; fi; done
 [ $# -eq 0 ] || stat -c "$M stat %f %u %g %s %i %Z %n" "$@" || return 9
