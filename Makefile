@@ -14,6 +14,8 @@ WORKERS ?= 2
 ARTIFACTS ?= auto
 RUN ?= .
 FUZZTIME ?= 30s
+KILLS ?= 100
+SEED ?=
 LAB_FLAGS ?=
 APPLY_FLAGS ?=
 
@@ -180,8 +182,8 @@ lab: build artifacts ## make a real cluster on this machine, in LAB (.lab)
 	show get nodes -o wide
 	echo
 	show get pods -A
+	echo # make drops empty lines of a recipe
 	cat <<END
-
 	The cluster is up. Try:
 	  export KUBECONFIG=$(abspath $(LAB))/kubeconfig
 	  $$(command -v kubectl || echo kubectl) get pods -A
@@ -202,6 +204,15 @@ e2e: build artifacts ## run the end-to-end tests on labs of their own; RUN picks
 	fi
 	export KUBEWRIGHT_TEST_LAB=1
 	go test -tags e2e -p 1 -run '$(RUN)' -timeout 45m -v -count=1 ./e2e/lab ./e2e
+
+# Whole bring-ups, killed again and again: KILLS of them take about two hours for 100.
+.PHONY: e2e-chaos
+e2e-chaos: build artifacts ## kill KILLS runs of bring-ups at random moments; SEED makes them again
+	@if [ "$(SOURCE)" = upstream ]; then
+		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
+	fi
+	export KUBEWRIGHT_E2E_KILLS=$(KILLS) KUBEWRIGHT_E2E_SEED=$(SEED)
+	go test -tags e2e -run TestChaos -timeout 5h -v -count=1 ./e2e
 
 .PHONY: bench
 bench: ## run the benchmarks

@@ -120,18 +120,19 @@ func wantTables(t testing.TB, r result) {
 	}
 }
 
-// table reads the rows below the line that begins with the columns, up to one with fewer fields.
+// table reads the rows below the header that begins with the columns, up to a line with fewer
+// fields than that.
 func table(text string, columns ...string) [][]string {
 	var rows [][]string
-	in := false
+	width := 0 // of the header, while below it
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
 		switch {
-		case len(fields) < len(columns):
-			in = false
-		case slices.Equal(fields[:len(columns)], columns):
-			in = true
-		case in:
+		case len(fields) >= len(columns) && slices.Equal(fields[:len(columns)], columns):
+			width = len(fields)
+		case len(fields) < width:
+			width = 0
+		case width > 0:
 			rows = append(rows, fields)
 		}
 	}
