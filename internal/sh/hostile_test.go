@@ -66,6 +66,38 @@ func TestHostileNames(t *testing.T) {
 	})
 }
 
+// Names in a folder that is removed come from pods. One that reads like a list of paths leads
+// nowhere else, by way of a link neither.
+func TestHostileNamesInATree(t *testing.T) {
+	inShells(t, func(t *testing.T, shell shtest.Shell) {
+		r := shtest.New(t, shell)
+		r.Write("/opt/t/theirs/file", "was there before")
+		r.Write("/etc/keep", "somebody else's")
+		perform := func(steps ...sh.Step) {
+			t.Helper()
+			if code, _, stderr := run(t, r, sh.RenderTasks(marker, []sh.Task{{ID: "t", Steps: steps}}, nil)); code != 0 {
+				t.Fatalf("the script ended with %d: %s", code, stderr)
+			}
+		}
+		perform(sh.ListForeign{Path: "/opt/t"})
+		r.Write("/opt/t/a\n/etc/keep", "a pod's")
+		r.Write("/opt/t/-rf", "a pod's")
+		r.Write("/opt/t/..hidden/x", "a pod's")
+		if err := os.Symlink("/etc", r.Path("/opt/t/theirs/out")); err != nil {
+			t.Fatal(err)
+		}
+		perform(sh.RemoveDir{Path: "/opt/t", Tree: true})
+		if r.Read("/etc/keep") != "somebody else's" || r.Read("/opt/t/theirs/file") != "was there before" {
+			t.Error("something of somebody else's is gone")
+		}
+		for p := range r.Tree() {
+			if strings.HasPrefix(p, "/opt/t/") && !strings.HasPrefix(p, "/opt/t/theirs") || p == "/opt/t/theirs/out" {
+				t.Errorf("%q is still there", p)
+			}
+		}
+	})
+}
+
 // The umask of the session changes nothing: every mode is as wanted, and what is on its
 // way to its name is for root alone.
 func TestUmask(t *testing.T) {
@@ -295,7 +327,7 @@ func take(t *testing.T, r *shtest.Root, holder string) *taker {
 	ctx, cancel := context.WithCancel(t.Context())
 	k := &taker{out: &listener{heard: make(chan struct{}, 100)}, stop: cancel, ended: make(chan int, 1)}
 	go func() {
-		code, _, _ := r.Run(ctx, sh.RenderLock(marker, holder, false), k.out)
+		code, _, _ := r.Run(ctx, sh.RenderLock(marker, sh.LockRequest{Holder: holder}), k.out)
 		k.ended <- code
 	}()
 	t.Cleanup(cancel)

@@ -363,7 +363,7 @@ func TestGoldenScripts(t *testing.T) {
 		sh.SysctlProbe{Key: "net.ipv4.ip_forward"}, sh.ModuleProbe{Name: "br_netfilter"}, sh.SwapProbe{},
 	}
 	for name, script := range map[string][]byte{
-		"act.sh": sh.RenderTasks(marker, tasks, probes), "lock.sh": sh.RenderLock(marker, "alice@laptop, apply\nsince 12:00", false),
+		"act.sh": sh.RenderTasks(marker, tasks, probes), "lock.sh": sh.RenderLock(marker, sh.LockRequest{Holder: "alice@laptop, apply\nsince 12:00"}),
 	} {
 		if diff := cmp.Diff(string(golden(t, name, script)), string(script)); diff != "" {
 			t.Errorf("testdata/%s (-want +got; -update when this is meant):\n%s", name, diff)

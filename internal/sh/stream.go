@@ -61,21 +61,32 @@ func (w *Watcher) report(line string) {
 // Bytes is all that was written so far.
 func (w *Watcher) Bytes() []byte { return w.out.Bytes() }
 
+// LockRequest says how a lock is asked for.
+type LockRequest struct {
+	// Holder is one line that names who holds the lock; it is what another run is shown.
+	Holder string
+	// Force has the script that holds the lock killed first: for a holder whose machine
+	// vanished without the host noticing.
+	Force bool
+	// AtOnce has a lock that is taken not waited for.
+	AtOnce bool
+}
+
 // RenderLock makes the script that takes the host's lock and keeps it for as long as the
 // session lives: it writes a line every few seconds and dies of the first that nobody
 // reads, and the kernel frees the lock with it. So a run that was killed holds it for a
 // few seconds more, which are waited for; and so are the last steps of its act.
-// holder is one line that names who holds the lock; it is what another run is shown.
 // Exit status LockedStatus: somebody else has it.
-//
-// With force, the script that holds the lock is killed first: for a holder whose machine
-// vanished without the host noticing.
-func RenderLock(marker, holder string, force bool) []byte {
+func RenderLock(marker string, request LockRequest) []byte {
 	var b strings.Builder
 	open(&b, marker)
 	b.WriteString(runDir)
-	if force {
+	if request.Force {
 		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(sed -n 2p %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || kill -9 \"$pid\" ;; esac\n", LockPath)
+	}
+	patience := lockPatience
+	if request.AtOnce {
+		patience = 0
 	}
 	fmt.Fprintf(&b, `exec 9>>%[1]s || return 9
 n=0
@@ -84,7 +95,7 @@ n=$((n+1)); [ $n -le %[2]d ] || { printf '%%s held ' "$M"; head -n 1 %[1]s; retu
 sleep 1
 done
 printf '%%s\n%%s\n' %[3]s $$ > %[1]s
-`, LockPath, lockPatience, Quote(strings.Join(strings.Fields(holder), " ")), LockedStatus)
+`, LockPath, patience, Quote(strings.Join(strings.Fields(request.Holder), " ")), LockedStatus)
 	b.WriteString(oneAct)
 	b.WriteString("exec 8>&-\nwhile echo \"$M locked\"; do sleep 3 9>&- >/dev/null 2>&1; done\n")
 	closeScript(&b)

@@ -204,13 +204,11 @@ func (h *Host) listForeign(dir string) []op {
 	}
 }
 
-// removeAllBut deletes what is in a folder, the deepest first, and spares what is listed and
-// the folders above it.
+// removeAllBut deletes what is in a folder and not listed. The folders above what is listed
+// are listed too.
 func (h *Host) removeAllBut(dir string, listed []string) {
-	paths := slices.Sorted(maps.Keys(h.Nodes))
-	slices.Reverse(paths)
-	for _, p := range paths {
-		if (p == dir || strings.HasPrefix(p, dir+"/")) && !slices.Contains(listed, p) && !h.below(p) {
+	for _, p := range slices.Collect(maps.Keys(h.Nodes)) {
+		if strings.HasPrefix(p, dir+"/") && !slices.Contains(listed, p) {
 			delete(h.Nodes, p)
 		}
 	}

@@ -24,14 +24,19 @@ kw_stamp() { # path source [sha256]
 s=${3:-$(sha256sum < "$1")} && st=$(stat -c '%i %s %Z %n' "$1") && printf '%s %s %s\n' "$st" "${s%% *}" "$2" >> /var/lib/kubewright/stamps; }
 kw_foreign() { # path list
 [ ! -d "$1" ] || [ -e "$2" ] || { kw_dir "${2%/*}" && find "$1" -mindepth 1 > "$2.kw-tmp" && sort -o "$2.kw-tmp" "$2.kw-tmp" && kw_sync "$2.kw-tmp" && mv -f "$2.kw-tmp" "$2"; }; }
+kw_spare() { # folder list: removes what is in it and not listed. Names come from pods, so no line is taken for one.
+for x in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+[ -e "$x" ] || [ -L "$x" ] || continue
+r=0; grep -qxF -e "$x" "$2" || r=$?
+case $r in
+0) [ ! -d "$x" ] || [ -L "$x" ] || (kw_spare "$x" "$2") || return 1 ;;
+1) rm -rf "$x" || return 1 ;;
+*) return 1 ;;
+esac
+done; }
 kw_rmtree() { # path list; a mount below it is somebody's data: refuse
 while read -r dev mp rest; do case $mp in "$1"/*) echo "$mp is mounted below $1: unmount it first" >&2; return 1 ;; esac; done < /proc/mounts
-if [ -s "$2" ]; then
-find "$1" -mindepth 1 -depth | { grep -vxF -f "$2" || :; } | while IFS= read -r x; do
-if [ -d "$x" ] && [ ! -L "$x" ]; then rmdir "$x" 2>/dev/null || :; else rm -f "$x" || return 1; fi
-done && { rmdir "$1" 2>/dev/null || :; }
-return
-fi
+[ ! -s "$2" ] || { kw_spare "$1" "$2"; return; }
 [ ! -d "$1" ] || find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} + && { rmdir "$1" 2>/dev/null || :; }; }
 kw_rules() { # iptables or ip6tables, what is ours as an extended regular expression
 "$1-save" 2>/dev/null | grep -Eq -e "$2" || return 0
