@@ -9,6 +9,9 @@ const Artifacts = "artifacts"
 func checkArtifacts(t *T) {
 	t.Requiref(t.SourceFailure == nil, "see that this machine reaches the source, or that spec.artifacts names the right one",
 		"the source of artifacts does not answer: %v", t.SourceFailure)
+	if t.ArtifactsUnknown != "" {
+		t.Notef("", "not looked at: %s", t.ArtifactsUnknown)
+	}
 	for _, h := range t.Hosts {
 		urls := t.Unfetchable[h.Name]
 		t.On(h.Name)

@@ -15,6 +15,10 @@ func artifactsTable() map[string][]faulty {
 		{"to be fetched", unfetchable(true), []string{
 			"refuse worker1: cannot fetch https://a.test/x; give the host curl", "refuse worker1: cannot fetch https://a.test/y",
 		}},
+		{"not looked at", func(w World) World {
+			w.ArtifactsUnknown = "no authority"
+			return w
+		}, []string{"info : not looked at: no authority"}},
 		{"the operator's source", func(w World) World {
 			w.SourceFailure = errors.New("connection refused")
 			return w

@@ -44,6 +44,8 @@ type World struct {
 	// was compared with what is wanted.
 	Unfetchable map[string][]string
 	MustFetch   bool
+	// ArtifactsUnknown is why it is not known which files the hosts need; "": it is.
+	ArtifactsUnknown string
 	// SourceFailure is why the operator cannot learn the digests of files; nil: they are known.
 	SourceFailure error
 

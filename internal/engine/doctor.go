@@ -40,14 +40,20 @@ func (e *Engine) Doctor(ctx context.Context) (_ *Diagnosis, _ []Stats, err error
 	if unreached != nil && fault.KindOf(adopt) == fault.Unreachable {
 		adopt = nil // the hosts that did not answer are named already
 	}
-	w := s.checkWorld()
+	// What the hosts lack tells what they would have to fetch.
+	unknown := "the cluster's authorities are not known"
 	if s.pki != nil {
-		// What the hosts lack tells what they would have to fetch.
-		if w.SourceFailure = s.target(ctx); w.SourceFailure == nil {
-			adopt = errors.Join(adopt, s.planHosts(ctx))
-			w.Unfetchable = s.checkWorld().Unfetchable
+		unknown = ""
+		err := s.target(ctx)
+		if err == nil {
+			err = s.planHosts(ctx)
+		}
+		if s.sourceFailure == nil {
+			adopt = errors.Join(adopt, err)
 		}
 	}
+	w := s.checkWorld()
+	w.ArtifactsUnknown = unknown
 	var input error
 	if d.Results, input = check.Preflight(w); input != nil {
 		return nil, s.stats(), fault.Wrap(fault.BadInput, input)

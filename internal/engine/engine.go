@@ -107,6 +107,8 @@ type Session struct {
 	manifests map[string][]byte
 	// locks are nil in a run that changes nothing.
 	locks *locks
+	// sourceFailure is why the digests of files could not be learned.
+	sourceFailure error
 	// targets are what is known of the hosts that were seen, for API objects. Unlike those
 	// of the members, they stay what they were when the plan was made.
 	targets map[string]plan.Target

@@ -108,10 +108,20 @@ func (s *Session) untouched() error {
 	return errors.Join(errs...)
 }
 
-// beginsWhole refuses to make new authorities in a run that would not keep them: they
-// have to be on every control plane before a host is given what they have signed.
+// beginsWhole refuses to begin a cluster in a run that would not put the authorities on
+// every control plane: they have to be there before a host is given what they have signed,
+// and before a member of etcd starts.
 func (s *Session) beginsWhole() error {
-	if !s.newPKI {
+	var bare []*member
+	for _, m := range s.hosts {
+		if m.seen && m.facts.Foreign.EtcdData {
+			return nil // it has begun
+		}
+		if m.Has(inventory.RoleControlPlane) && (s.newPKI || !m.seen || !m.keepsAuthorities()) {
+			bare = append(bare, m)
+		}
+	}
+	if len(bare) == 0 {
 		return nil
 	}
 	phase, err := s.authorityPhase()
@@ -122,8 +132,8 @@ func (s *Session) beginsWhole() error {
 	if s.Only != nil && !s.Only[phase] {
 		return fault.New(fault.BadInput, "%s, and --phase leaves out %s", all, phase).WithHint("run without --phase first")
 	}
-	for _, m := range s.hosts {
-		if m.Has(inventory.RoleControlPlane) && !m.wanted {
+	for _, m := range bare {
+		if !m.wanted {
 			return fault.New(fault.BadInput, "%s, and --limit leaves out %s", all, m.Name).WithHint("run without --limit first, or add the control planes to it")
 		}
 	}

@@ -279,7 +279,9 @@ func TestUnseenControlPlane(t *testing.T) {
 	l.options = func(o *engine.Options) { o.Limit = limit }
 	l.refuse["w1"] = true
 	l.refused(fault.Unreachable, "w1", "every control plane")
-	give(l.roots["cp1"], newBundle(t)) // here is the answer: w1 need not be seen
+	give(l.roots["cp1"], newBundle(t))
+	l.refused(fault.BadInput, "--limit leaves out w1")           // which may have nothing of it yet
+	l.roots["cp1"].Write("/var/lib/etcd/member/snap/db", "data") // the cluster is there: w1 need not be seen
 	if err := l.apply(); err != nil {
 		t.Error(err)
 	}

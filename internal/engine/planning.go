@@ -37,15 +37,16 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	if err := s.beginsWhole(); err != nil {
 		return p, err
 	}
-	if err := s.target(ctx); err != nil {
-		return p, err
+	err = s.target(ctx)
+	if err == nil {
+		err = s.planHosts(ctx)
 	}
-	if err := s.planHosts(ctx); err != nil {
-		return p, err
-	}
-	found, err := s.preflight(check.Artifacts)
+	found, refused := s.preflight(check.Artifacts)
 	p.Checks = append(p.Checks, found...)
-	if err != nil {
+	switch {
+	case refused != nil:
+		return p, refused
+	case err != nil:
 		return p, err
 	}
 	for _, m := range s.wanted() {
@@ -100,7 +101,7 @@ func (s *Session) preflight(only ...string) ([]check.Result, error) {
 func (s *Session) checkWorld() check.World {
 	w := check.World{
 		ClusterName: s.Cluster.Name, PodCIDR: s.Cluster.Network.PodCIDR, ServiceCIDR: s.Cluster.Network.ServiceCIDR,
-		Unfetchable: map[string][]string{}, MustFetch: s.Cluster.Artifacts.Delivery == "fetch",
+		Unfetchable: map[string][]string{}, SourceFailure: s.sourceFailure, MustFetch: s.Cluster.Artifacts.Delivery == "fetch",
 		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Managed: map[string]bool{}, Ignore: s.Cluster.IgnoreChecks,
 		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.Endpoint.Port,
 	}
@@ -146,6 +147,9 @@ func (s *Session) target(ctx context.Context) error {
 			}
 			resolved, err := s.Files.Resolve(ctx, files)
 			if err != nil {
+				if ctx.Err() == nil {
+					s.sourceFailure = err
+				}
 				return err
 			}
 			byArch[arch] = resolved
