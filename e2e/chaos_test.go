@@ -42,7 +42,7 @@ func TestChaos(t *testing.T) {
 		before := c.killed
 		c.bringUp(t, min(killsPerBringUp, kills-c.killed))
 		if t.Failed() || c.killed == before {
-			t.Fatalf("%d of %d runs were killed; this bring-up added %d", c.killed, kills, c.killed-before)
+			t.Fatalf("%d of %d kills were made; this bring-up added %d", c.killed, kills, c.killed-before)
 		}
 	}
 	t.Logf("%d kills, by phase: %v", c.killed, c.hits)
@@ -95,13 +95,14 @@ func (c *chaos) bringUp(t *testing.T, kills int) {
 	t.Helper()
 	ca := ""
 	for _, phase := range c.targets(kills) {
-		if !c.kill(t, phase) {
-			break // it was faster than its kill: the cluster is there
-		}
+		done := c.kill(t, phase)
 		if now := c.authority(t); ca == "" {
 			ca = now
 		} else if now != ca {
 			t.Fatalf("the authority was %s, and is %s after a kill", ca, now)
+		}
+		if done {
+			break // nothing is left to cut
 		}
 	}
 	c.tool(t, "apply", "--yes").want(t, exitDone)
@@ -142,8 +143,8 @@ func (c *chaos) authority(t testing.TB) string {
 var event = regexp.MustCompile(`msg=(?:phase-started|resource-changed|waiting)\b.*? phase=([a-z-]+)`)
 
 // kill runs apply and kills it some time after it came to a phase, or one after that. It tells
-// whether it did: a run may be done before.
-func (c *chaos) kill(t *testing.T, phase string) bool {
+// whether the run got to its end all the same.
+func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 	t.Helper()
 	delay := time.Duration(c.random.Int64N(int64(longestDelay)))
 	remote := c.random.IntN(4) == 0
@@ -170,21 +171,26 @@ func (c *chaos) kill(t *testing.T, phase string) bool {
 		_ = cmd.Cancel() // its end is what is waited for next
 		t.Fatalf("waiting for phase %s: %v, %v\n%s", phase, err, <-ended, output.String())
 	}
+	struck := false
 	if !over {
 		select {
 		case err := <-ended:
 			ended <- err
 		case <-time.After(delay):
 			c.strike(t, cmd.Process.Pid, remote, victim)
+			struck = true
 		}
 	}
 	at := lastPhase(log, from)
 	err = <-ended
 	switch {
-	case err == nil:
-		return false // with its shells killed, a run may still get through
-	case cmd.ProcessState.Exited() && !remote:
+	case err == nil && !struck:
+		return true
+	case err == nil: // nothing of the run was at work there, or it took it up again
+	case cmd.ProcessState.Exited() && !(remote && struck):
 		t.Fatalf("the run failed before it was killed: %v\n%s", err, output.String())
+	case remote && cmd.ProcessState.ExitCode() != exitUnreachable && cmd.ProcessState.ExitCode() != exitChangeFailed:
+		t.Fatalf("the shells of the run on %s were killed, and it ends with %v\n%s", victim, err, output.String())
 	}
 	what := "the run"
 	if remote {
@@ -193,7 +199,7 @@ func (c *chaos) kill(t *testing.T, phase string) bool {
 	t.Logf("killed %s in phase %s, %s after it came to %s", what, at, delay.Round(time.Millisecond), phase)
 	c.killed++
 	c.hits[at]++
-	return true
+	return err == nil
 }
 
 // strike kills the run with all its processes, or all shells on a host.

@@ -21,10 +21,11 @@ import (
 
 // Exit codes that the tests expect; they are documented and never change.
 const (
-	exitDone        = 0
-	exitPending     = 2
-	exitBadInput    = 10
-	exitUnreachable = 11
+	exitDone         = 0
+	exitPending      = 2
+	exitBadInput     = 10
+	exitUnreachable  = 11
+	exitChangeFailed = 13
 )
 
 // toolTimeout bounds every run of the binary: a cluster from bare hosts included.

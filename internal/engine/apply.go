@@ -119,6 +119,9 @@ func (s *Session) actOnce(ctx context.Context, m *member, in part) error {
 	if len(tasks) == 0 {
 		return nil
 	}
+	if err := s.keepLock(ctx, m); err != nil {
+		return err
+	}
 	delivery, err := s.delivery(ctx, m, needs)
 	if err != nil {
 		return err

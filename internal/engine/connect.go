@@ -40,10 +40,11 @@ type member struct {
 
 	// mending is held while the connection is made again, by whoever noticed first.
 	mending sync.Mutex
-	// locked is set once the host's lock was taken, and lockedBy tells the connection that
-	// did by its handshake. After the survey they belong to whoever holds mending.
-	locked   bool
-	lockedBy int64
+	// locked is set while this run has the host's lock, hadLock once it had it, and lockedBy
+	// tells the connection that took it by its handshake. After the survey they belong to
+	// whoever holds mending.
+	locked, hadLock bool
+	lockedBy        int64
 }
 
 // open looks at the hosts, and refuses to go on when one is not seen that has to be.
@@ -141,8 +142,6 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.ReconnectTimeout)
 	defer cancel()
-	retry := time.NewTicker(reconnectInterval)
-	defer retry.Stop()
 	for {
 		err := redialer.Redial(ctx)
 		if err == nil {
@@ -151,10 +150,16 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 		if !passing(err) {
 			return fault.Wrap(fault.Unreachable, err)
 		}
+		pause := reconnectInterval
+		var refused *host.AuthError
+		if errors.As(err, &refused) {
+			pause = refusedInterval
+		}
 		select {
-		case <-retry.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
-			return &fault.Error{Kind: fault.Unreachable, Host: m.Name, Op: "reconnect", Err: fmt.Errorf("gave up after %s: %w", s.ReconnectTimeout, err),
+			// In words only: that the last attempt was lost is no reason for another.
+			return &fault.Error{Kind: fault.Unreachable, Host: m.Name, Op: "reconnect", Err: fmt.Errorf("gave up after %s: %s", s.ReconnectTimeout, err.Error()),
 				Hint: "run the same command again when the host is back; it goes on from there"}
 		}
 	}
@@ -169,7 +174,11 @@ func passing(err error) bool {
 	return errors.As(err, &unreachable) || errors.As(err, &refused) || errors.As(err, &lost)
 }
 
-const reconnectInterval = 2 * time.Second
+const (
+	reconnectInterval = 2 * time.Second
+	// refusedInterval is longer: many refused logins in a row get an account or an address locked.
+	refusedInterval = 15 * time.Second
+)
 
 // resume finds out where a host is after its connection was lost: nothing is repeated
 // before it was looked at again.

@@ -264,7 +264,7 @@ func TestForceUnlock(t *testing.T) {
 	other.options = func(o *engine.Options) { o.Holder, o.ForceUnlock = "bob", true }
 	other.mustApply()
 	close(go1)
-	if err := <-ended; !errors.Is(err, errBoom) || fault.ExitCode(err) != int(fault.Locked) || !strings.Contains(fmt.Sprint(err), "cp1: another run has taken the lock") {
+	if err := <-ended; !errors.Is(err, errBoom) || fault.ExitCode(err) != int(fault.Locked) || !strings.Contains(fmt.Sprint(err), "cp1: another run holds the lock: bob") {
 		t.Errorf("the first run: %v", err)
 	}
 }

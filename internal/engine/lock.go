@@ -82,24 +82,29 @@ func (s *Session) takeLock(ctx context.Context, m *member) error {
 	if m.locked && m.lockedBy == connection {
 		return nil
 	}
-	// What was taken by force once is ours now, or somebody's who came after.
-	force := s.ForceUnlock && !m.locked
-	if err := s.lock(ctx, m, force); err != nil {
+	request := sh.LockRequest{
+		Holder: s.Holder,
+		// What was taken by force once is ours now, or somebody's who came after.
+		Force: s.ForceUnlock && !m.hadLock,
+		// On the same connection nothing of ours has to die first.
+		AtOnce: m.hadLock && m.lockedBy == connection,
+	}
+	if err := s.lock(ctx, m, request); err != nil {
 		return err
 	}
-	m.locked, m.lockedBy = true, connection
+	m.locked, m.hadLock, m.lockedBy = true, true, connection
 	return nil
 }
 
 // lock takes the host's lock and keeps it until the locks are freed, or the connection
 // that holds it is lost.
-func (s *Session) lock(ctx context.Context, m *member, force bool) error {
+func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest) error {
 	marker := newMarker()
 	answer := make(chan string, 1)
 	ended := make(chan error, 1)
 	watch := &firstLine{marker: marker, answer: answer}
 	start := s.Now()
-	go func() { ended <- m.conn.Run(s.locks.held, sh.RenderLock(marker, s.Holder, force), watch) }()
+	go func() { ended <- m.conn.Run(s.locks.held, sh.RenderLock(marker, request), watch) }()
 	timer := time.NewTimer(lockTimeout)
 	defer timer.Stop()
 	var err error
@@ -120,7 +125,7 @@ func (s *Session) lock(ctx context.Context, m *member, force bool) error {
 	}
 	s.emit(report.Event{Kind: report.Exec, Host: m.Name, Message: "lock", Duration: s.Now().Sub(start), Err: err})
 	if err == nil {
-		go s.guard(m.Name, ended)
+		go s.guard(ctx, m, ended)
 		return nil
 	}
 	var f *fault.Error
@@ -130,16 +135,31 @@ func (s *Session) lock(ctx context.Context, m *member, force bool) error {
 	return err
 }
 
-// guard ends the run when a lock ends on a connection that lives: somebody took it. With
-// its connection a lock is lost too, and taken again when that is made again.
-func (s *Session) guard(name string, ended <-chan error) {
+// guard asks for a lock again that ends before its time on a connection that lives: its shell
+// was killed, or its host shuts down. When somebody else has it by then, the run ends. With its
+// connection a lock is lost until that is made again.
+func (s *Session) guard(ctx context.Context, m *member, ended <-chan error) {
 	err := <-ended
-	var lost *host.LostError
-	if s.locks.held.Err() != nil || errors.As(err, &lost) {
+	if s.locks.held.Err() != nil {
 		return
 	}
-	s.locks.abort(fault.New(fault.Locked, "another run has taken the lock of this one").On(name).
-		WithHint("see who else works on these hosts, and run again when they are done"))
+	m.mending.Lock()
+	defer m.mending.Unlock()
+	m.locked = false
+	var lost *host.LostError
+	if errors.As(err, &lost) {
+		return
+	}
+	if err := s.takeLock(ctx, m); err != nil && fault.KindOf(err) == fault.Locked {
+		s.locks.abort(err)
+	}
+}
+
+// keepLock makes sure, before something is changed on a host, that the run has its lock.
+func (s *Session) keepLock(ctx context.Context, m *member) error {
+	m.mending.Lock()
+	defer m.mending.Unlock()
+	return s.takeLock(ctx, m)
 }
 
 // lockError is the error of a lock script that said nothing. It may have found the lock
