@@ -86,8 +86,7 @@ func (s *Session) takeLock(ctx context.Context, m *member) error {
 		Holder: s.Holder,
 		// What was taken by force once is ours now, or somebody's who came after.
 		Force: s.ForceUnlock && !m.hadLock,
-		// On the same connection nothing of ours has to die first.
-		AtOnce: m.hadLock && m.lockedBy == connection,
+		Again: m.hadLock && m.lockedBy == connection,
 	}
 	if err := s.lock(ctx, m, request); err != nil {
 		return err

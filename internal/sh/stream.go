@@ -68,8 +68,9 @@ type LockRequest struct {
 	// Force has the script that holds the lock killed first: for a holder whose machine
 	// vanished without the host noticing.
 	Force bool
-	// AtOnce has a lock that is taken not waited for.
-	AtOnce bool
+	// Again is for a run whose lock has ended before its time: it is not waited for, and not
+	// taken back from a run that was given it by force and is about to have it.
+	Again bool
 }
 
 // RenderLock makes the script that takes the host's lock and keeps it for as long as the
@@ -81,12 +82,15 @@ func RenderLock(marker string, request LockRequest) []byte {
 	var b strings.Builder
 	open(&b, marker)
 	b.WriteString(runDir)
+	holder := Quote(strings.Join(strings.Fields(request.Holder), " "))
 	if request.Force {
-		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(sed -n 2p %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || kill -9 \"$pid\" ;; esac\n", LockPath)
+		// The name before the deed: whoever held the lock knows that it was taken by force.
+		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(sed -n 2p %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || { printf '%%s\\n%%s\\n' %[2]s $$ > %[1]s; kill -9 \"$pid\"; } ;; esac\n", LockPath, holder)
 	}
 	patience := lockPatience
-	if request.AtOnce {
+	if request.Again {
 		patience = 0
+		fmt.Fprintf(&b, "[ ! -s %[1]s ] || [ \"$(head -n 1 %[1]s)\" = %[2]s ] || { printf '%%s held ' \"$M\"; head -n 1 %[1]s; return %[3]d; }\n", LockPath, holder, LockedStatus)
 	}
 	fmt.Fprintf(&b, `exec 9>>%[1]s || return 9
 n=0
@@ -95,7 +99,7 @@ n=$((n+1)); [ $n -le %[2]d ] || { printf '%%s held ' "$M"; head -n 1 %[1]s; retu
 sleep 1
 done
 printf '%%s\n%%s\n' %[3]s $$ > %[1]s
-`, LockPath, patience, Quote(strings.Join(strings.Fields(request.Holder), " ")), LockedStatus)
+`, LockPath, patience, holder, LockedStatus)
 	b.WriteString(oneAct)
 	b.WriteString("exec 8>&-\nwhile echo \"$M locked\"; do sleep 3 9>&- >/dev/null 2>&1; done\n")
 	closeScript(&b)
