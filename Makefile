@@ -205,7 +205,7 @@ e2e: build artifacts ## run the end-to-end tests on labs of their own; RUN picks
 	export KUBEWRIGHT_TEST_LAB=1
 	go test -tags e2e -p 1 -run '$(RUN)' -timeout 45m -v -count=1 ./e2e/lab ./e2e
 
-# Whole bring-ups, killed again and again: KILLS of them take about two hours for 100.
+# Whole bring-ups, killed again and again: ten kills take two and a half minutes on two cores.
 .PHONY: e2e-chaos
 e2e-chaos: build artifacts ## kill KILLS runs of bring-ups at random moments; SEED makes them again
 	@if [ "$(SOURCE)" = upstream ]; then
