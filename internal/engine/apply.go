@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"kubewright/internal/fault"
 	"kubewright/internal/host"
@@ -84,21 +85,55 @@ func (s *Session) phasesToRun(segment []plan.Phase) map[string]bool {
 	return names
 }
 
-// act changes a host, and goes on where it was when the connection is lost on the way:
-// it connects and looks again first, and does what is still to be done.
+// act changes a host, and goes on where it was when that is cut short on the way.
 func (s *Session) act(ctx context.Context, m *member, in part) error {
+	return s.persist(ctx, m, s.resume, func(ctx context.Context, m *member) error { return s.actOnce(ctx, m, in) })
+}
+
+// persist does something that changes a host, until it was done or failed. When its connection is
+// lost, or its script was ended by somebody else (the host shuts down), resume connects and looks
+// again first, so that only what is left is done.
+func (s *Session) persist(ctx context.Context, m *member, resume, do func(context.Context, *member) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.ActTimeout)
 	defer cancel()
-	err := s.actOnce(ctx, m, in)
-	for {
-		var lost *host.LostError
-		if !errors.As(err, &lost) {
+	err := do(ctx, m)
+	for ctx.Err() == nil {
+		switch {
+		case lost(err):
+			s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "connection lost, connecting again: " + err.Error()})
+		case ended(err):
+			s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "the script was ended on the host, looking again: " + err.Error()})
+			pause(ctx, reconnectInterval) // a host that shuts down ends scripts before it ends connections
+		default:
 			return err
 		}
-		s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "connection lost, connecting again: " + err.Error()})
-		if err = s.resume(ctx, m); err == nil {
-			err = s.actOnce(ctx, m, in)
+		if err = resume(ctx, m); err == nil {
+			err = do(ctx, m)
 		}
+	}
+	return err
+}
+
+// lost tells whether something failed because the connection did.
+func lost(err error) bool {
+	var lost *host.LostError
+	return errors.As(err, &lost)
+}
+
+// ended tells whether a script was ended by a signal, or told to end, before it was through.
+func ended(err error) bool {
+	var exit *host.ExitError
+	const bySignal = 128 // what shells, and sudo, add to the number of the signal
+	return errors.As(err, &exit) && (exit.Signal != "" || exit.Code == sh.StoppedStatus || exit.Code > bySignal)
+}
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -146,13 +181,13 @@ func (s *Session) perform(ctx context.Context, m *member, tasks []sh.Task) (*sh.
 	script := sh.RenderTasks(marker, tasks, m.asked)
 	progress := &tracker{session: s, member: m, tasks: tasks}
 	out := sh.NewWatcher(marker, progress.on)
-	err := s.run(ctx, m, script, out, fmt.Sprintf("act (%d tasks)", len(tasks)))
+	err := s.run(ctx, m, host.Script{Kind: host.Act, Text: script}, out, fmt.Sprintf("act (%d tasks)", len(tasks)))
 	progress.finish(err)
 	if err != nil {
 		failed := progress.failed()
 		var exit *host.ExitError
 		fetching := errors.As(err, &exit) && strings.HasPrefix(failed.ID, fetchPrefix)
-		if err = s.hostError(m, failed.Phase+": "+failed.ID, err); fetching {
+		if err = s.hostError(m, failed.Phase+": "+failed.ID, fault.ChangeFailed, err); fetching {
 			err = &fetchError{err}
 		}
 		return nil, err

@@ -41,8 +41,7 @@ type member struct {
 	// mending is held while the connection is made again, by whoever noticed first.
 	mending sync.Mutex
 	// locked is set while this run has the host's lock, hadLock once it had it, and lockedBy
-	// tells the connection that took it by its handshake. After the survey they belong to
-	// whoever holds mending.
+	// tells the connection that took it by its number. They belong to whoever holds mending.
 	locked, hadLock bool
 	lockedBy        int64
 }
@@ -70,7 +69,7 @@ func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 	gate := newGate(s.wanted())
 	s.each(s.hosts, func(m *member) {
 		m.err = s.connect(ctx, m)
-		lock := func() error { return s.takeLock(ctx, m) }
+		lock := func() error { return s.keepLock(ctx, m) }
 		if gate.pass(m, lock) && m.err == nil {
 			m.err = lock()
 		}
@@ -140,24 +139,22 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 	if !ok {
 		return &fault.Error{Kind: fault.Unreachable, Host: m.Name, Op: "reconnect", Err: errors.New("this connection cannot be made again")}
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.ReconnectTimeout)
+	limited, cancel := context.WithTimeout(ctx, s.ReconnectTimeout)
 	defer cancel()
 	for {
-		err := redialer.Redial(ctx)
+		err := redialer.Redial(limited)
 		if err == nil {
 			return s.takeLock(ctx, m)
 		}
 		if !passing(err) {
 			return fault.Wrap(fault.Unreachable, err)
 		}
-		pause := reconnectInterval
+		interval := reconnectInterval
 		var refused *host.AuthError
 		if errors.As(err, &refused) {
-			pause = refusedInterval
+			interval = refusedInterval
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if pause(limited, interval); limited.Err() != nil {
 			// In words only: that the last attempt was lost is no reason for another.
 			return &fault.Error{Kind: fault.Unreachable, Host: m.Name, Op: "reconnect", Err: fmt.Errorf("gave up after %s: %s", s.ReconnectTimeout, err.Error()),
 				Hint: "run the same command again when the host is back; it goes on from there"}
@@ -170,8 +167,7 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 func passing(err error) bool {
 	var unreachable *host.UnreachableError
 	var refused *host.AuthError
-	var lost *host.LostError
-	return errors.As(err, &unreachable) || errors.As(err, &refused) || errors.As(err, &lost)
+	return errors.As(err, &unreachable) || errors.As(err, &refused) || lost(err)
 }
 
 const (
@@ -197,8 +193,7 @@ func (s *Session) resume(ctx context.Context, m *member) error {
 func (s *Session) dialVia(m *member) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := m.conn.Dial(ctx, network, addr)
-		var lost *host.LostError
-		if !errors.As(err, &lost) {
+		if !lost(err) {
 			return conn, err
 		}
 		if err := s.reconnect(ctx, m); err != nil {

@@ -87,7 +87,7 @@ func (s *Session) push(ctx context.Context, m *member, needs []resource.Artifact
 		}
 		remote := fmt.Sprintf("/tmp/kubewright-%s", a.SHA256)
 		if err := s.upload(ctx, m, local, remote); err != nil {
-			return nil, s.hostError(m, "push "+a.Name, err)
+			return nil, s.hostError(m, "push "+a.Name, fault.ChangeFailed, err)
 		}
 		tasks = append(tasks, cacheTask("take:", a, sh.TakeUpload{Path: remote, SHA256: a.SHA256}))
 	}

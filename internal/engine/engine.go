@@ -64,8 +64,10 @@ const (
 	defaultActTimeout       = 20 * time.Minute
 	defaultReadyTimeout     = 6 * time.Minute
 	lookTimeout             = time.Minute
-	// lockTimeout includes waiting for the last step of a run that was killed.
-	lockTimeout = 3 * time.Minute
+	// lockTimeout includes waiting for the last step of a run that was killed, such as a download;
+	// after lockPatience that is said.
+	lockTimeout  = 11 * time.Minute
+	lockPatience = 3 * time.Second
 )
 
 // New makes an engine. The phases must be well formed.

@@ -197,12 +197,12 @@ func (l *lab) conn(name string) *conn {
 
 // conn runs scripts in a root, as a connection over SSH does on a host.
 type conn struct {
-	lab        *lab
-	name       string
-	root       *shtest.Root
-	execs      atomic.Int64
-	uploads    atomic.Int64
-	handshakes atomic.Int64
+	lab      *lab
+	name     string
+	root     *shtest.Root
+	execs    atomic.Int64
+	uploads  atomic.Int64
+	connects atomic.Int64
 
 	mu    sync.Mutex
 	alive chan struct{} // closed with the connection, which ends its scripts
@@ -230,7 +230,8 @@ func (c *conn) drop() {
 	}
 }
 
-func (c *conn) Run(ctx context.Context, script []byte, stdout io.Writer) error {
+func (c *conn) Run(ctx context.Context, what host.Script, stdout io.Writer) error {
+	script := what.Text
 	alive := c.connection()
 	n := c.execs.Add(1)
 	if hook := c.lab.hook; hook != nil {
@@ -277,7 +278,7 @@ func (c *conn) Redial(context.Context) error {
 	defer c.mu.Unlock()
 	select {
 	case <-c.alive:
-		c.handshakes.Add(1)
+		c.connects.Add(1)
 		c.alive = make(chan struct{})
 	default:
 	}
@@ -301,7 +302,7 @@ func (c *conn) Dial(_ context.Context, _, addr string) (net.Conn, error) {
 }
 
 func (c *conn) Stats() host.Stats {
-	return host.Stats{Execs: c.execs.Load(), Handshakes: c.handshakes.Load()}
+	return host.Stats{Execs: c.execs.Load(), Connects: c.connects.Load()}
 }
 
 func (c *conn) Close() error {
@@ -404,6 +405,6 @@ func (l *lab) starts(hostName, unit string) int {
 }
 
 // isAct tells a script that acts from one that looks or locks.
-func isAct(script []byte) bool { return bytes.Contains(script, []byte(" start 0\"")) }
+func isAct(script []byte) bool { return bytes.Contains(script, []byte("kw_go start 0")) }
 
 var errBoom = errors.New("boom")

@@ -73,12 +73,12 @@ func (g *gate) pass(m *member, lock func() error) (free bool) {
 }
 
 // takeLock takes the host's lock, if this run takes locks, unless the present connection
-// has it.
+// has it. The caller holds mending.
 func (s *Session) takeLock(ctx context.Context, m *member) error {
 	if s.locks == nil || !m.wanted {
 		return nil
 	}
-	connection := m.conn.Stats().Handshakes
+	connection := m.conn.Stats().Connects
 	if m.locked && m.lockedBy == connection {
 		return nil
 	}
@@ -88,7 +88,7 @@ func (s *Session) takeLock(ctx context.Context, m *member) error {
 		Force: s.ForceUnlock && !m.hadLock,
 		Again: m.hadLock && m.lockedBy == connection,
 	}
-	if err := s.lock(ctx, m, request); err != nil {
+	if err := s.lock(ctx, m, request, connection); err != nil {
 		return err
 	}
 	m.locked, m.hadLock, m.lockedBy = true, true, connection
@@ -97,15 +97,20 @@ func (s *Session) takeLock(ctx context.Context, m *member) error {
 
 // lock takes the host's lock and keeps it until the locks are freed, or the connection
 // that holds it is lost.
-func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest) error {
+func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, connection int64) error {
 	marker := newMarker()
 	answer := make(chan string, 1)
 	ended := make(chan error, 1)
 	watch := &firstLine{marker: marker, answer: answer}
 	start := s.Now()
-	go func() { ended <- m.conn.Run(s.locks.held, sh.RenderLock(marker, request), watch) }()
+	script := host.Script{Kind: host.Hold, Text: sh.RenderLock(marker, request)}
+	go func() { ended <- m.conn.Run(s.locks.held, script, watch) }()
 	timer := time.NewTimer(lockTimeout)
 	defer timer.Stop()
+	busy := time.AfterFunc(lockPatience, func() {
+		s.emit(report.Event{Kind: report.Waiting, Host: m.Name, Message: "the lock: another run, or the last step of one, is at work there"})
+	})
+	defer busy.Stop()
 	var err error
 	select {
 	case holder := <-answer:
@@ -124,7 +129,7 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest) e
 	}
 	s.emit(report.Event{Kind: report.Exec, Host: m.Name, Message: "lock", Duration: s.Now().Sub(start), Err: err})
 	if err == nil {
-		go s.guard(ctx, m, ended)
+		go s.guard(m, connection, ended)
 		return nil
 	}
 	var f *fault.Error
@@ -137,19 +142,21 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest) e
 // guard asks for a lock again that ends before its time on a connection that lives: its shell
 // was killed, or its host shuts down. When somebody else has it by then, the run ends. With its
 // connection a lock is lost until that is made again.
-func (s *Session) guard(ctx context.Context, m *member, ended <-chan error) {
+func (s *Session) guard(m *member, connection int64, ended <-chan error) {
 	err := <-ended
 	if s.locks.held.Err() != nil {
 		return
 	}
 	m.mending.Lock()
 	defer m.mending.Unlock()
+	if m.lockedBy != connection {
+		return // the host is locked through a newer one already
+	}
 	m.locked = false
-	var lost *host.LostError
-	if errors.As(err, &lost) {
+	if lost(err) {
 		return
 	}
-	if err := s.takeLock(ctx, m); err != nil && fault.KindOf(err) == fault.Locked {
+	if err := s.takeLock(s.locks.held, m); err != nil && fault.KindOf(err) == fault.Locked {
 		s.locks.abort(err)
 	}
 }
@@ -168,7 +175,7 @@ func (s *Session) lockError(m *member, err error) error {
 	if errors.As(err, &exit) && exit.Code == sh.LockedStatus {
 		return held("it has left no name")
 	}
-	return s.hostError(m, "lock", err)
+	return s.hostError(m, "lock", fault.Unreachable, err)
 }
 
 // held is the error of a lock that somebody else has; "" is nobody.

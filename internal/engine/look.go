@@ -66,17 +66,16 @@ func (s *Session) ask(ctx context.Context, m *member, probes []sh.Probe) (*sh.An
 		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 		defer cancel()
 		out := sh.NewWatcher(marker, nil)
-		return out, s.run(ctx, m, script, out, "look")
+		return out, s.run(ctx, m, host.Script{Text: script}, out, "look")
 	}
 	out, err := once()
-	var lost *host.LostError
-	if errors.As(err, &lost) {
+	if lost(err) || ended(err) {
 		if err = s.reconnect(ctx, m); err == nil {
 			out, err = once()
 		}
 	}
 	if err != nil {
-		return nil, s.hostError(m, "look", err)
+		return nil, s.hostError(m, "look", fault.Unreachable, err)
 	}
 	answers, err := sh.ParseAnswers(marker, probes, out.Bytes())
 	if err != nil {
@@ -86,26 +85,40 @@ func (s *Session) ask(ctx context.Context, m *member, probes []sh.Probe) (*sh.An
 }
 
 // run is one exec, reported with its duration and size.
-func (s *Session) run(ctx context.Context, m *member, script []byte, out *sh.Watcher, what string) error {
+func (s *Session) run(ctx context.Context, m *member, script host.Script, out *sh.Watcher, what string) error {
 	start := s.Now()
 	err := m.conn.Run(ctx, script, out)
 	s.emit(report.Event{
 		Kind: report.Exec, Host: m.Name, Message: what, Duration: s.Now().Sub(start), Err: err,
-		Attrs: map[string]string{"in": fmt.Sprint(len(script)), "out": fmt.Sprint(len(out.Bytes()))},
+		Attrs: map[string]string{"in": fmt.Sprint(len(script.Text)), "out": fmt.Sprint(len(out.Bytes()))},
 	})
 	return err
 }
 
-// hostError gives a failure on a host its kind: what could not be reached or logged in to
-// is not the same as a script that failed there.
-func (s *Session) hostError(m *member, op string, err error) error {
+// hostError gives a failure on a host its kind: what could not be reached or logged in to is not
+// the same as a script that failed there. All that is neither, such as an upload to a full disk or
+// time that is up, has the kind otherwise.
+func (s *Session) hostError(m *member, op string, otherwise fault.Kind, err error) error {
+	kind := otherwise
 	var exit *host.ExitError
-	kind := fault.Unreachable
-	if errors.As(err, &exit) {
+	switch {
+	case errors.As(err, &exit):
 		kind = fault.ChangeFailed
 		unnamed := *exit
 		unnamed.Host = "" // the fault names it
 		err = &unnamed
+	case lost(err) || shut(err):
+		kind = fault.Unreachable
 	}
 	return &fault.Error{Kind: kind, Host: m.Name, Op: op, Err: err}
+}
+
+// shut tells whether a host let us not in, or not become root there.
+func shut(err error) bool {
+	var unreachable *host.UnreachableError
+	var key *host.HostKeyError
+	var login *host.AuthError
+	var sudo *host.SudoError
+	var shell *host.ShellError
+	return errors.As(err, &unreachable) || errors.As(err, &key) || errors.As(err, &login) || errors.As(err, &sudo) || errors.As(err, &shell)
 }

@@ -36,7 +36,7 @@ func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 	if err := confirm(p); err != nil {
 		return p, s.stats(), err
 	}
-	s.each(s.hosts, func(m *member) { m.err = s.reset(ctx, m) })
+	s.each(s.hosts, func(m *member) { m.err = s.persist(ctx, m, s.resumeReset, s.reset) })
 	var errs []error
 	for _, m := range s.hosts {
 		errs = append(errs, m.err)
@@ -62,22 +62,34 @@ func (s *Session) ours(m *member) error {
 	return nil
 }
 
-// reset empties the host's manifest, and then removes what holds it: the last thing of
-// ours, also where an earlier reset was cut before it.
-func (s *Session) reset(ctx context.Context, m *member) error {
-	ctx, cancel := context.WithTimeout(ctx, s.ActTimeout)
-	defer cancel()
-	m.asked = nil
-	if len(m.plan.Items) > 0 {
-		if err := s.removeAll(ctx, m); err != nil {
-			return err
-		}
+// resumeReset finds out what is left on a host whose reset was cut short.
+func (s *Session) resumeReset(ctx context.Context, m *member) error {
+	if err := s.reconnect(ctx, m); err != nil {
+		return err
 	}
-	_, err := s.perform(ctx, m, []sh.Task{{ID: "state", Phase: "prune", Steps: []sh.Step{sh.DaemonReload{}, sh.RemoveDir{Path: sh.StateDir, Tree: true}}}})
+	answers, err := s.ask(ctx, m, nil)
+	if err == nil {
+		m.plan = plan.Reset(m.Name, answers.Manifest)
+	}
 	return err
 }
 
+// reset empties the host's manifest, and then removes what holds it: the last thing of
+// ours, also where an earlier reset was cut before it.
+func (s *Session) reset(ctx context.Context, m *member) error {
+	m.asked = nil
+	for _, do := range []func(context.Context, *member) error{s.keepLock, s.removeAll, s.forgetAll} {
+		if err := do(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Session) removeAll(ctx context.Context, m *member) error {
+	if len(m.plan.Items) == 0 {
+		return nil
+	}
 	answers, err := s.perform(ctx, m, plan.ResetTasks(m.plan))
 	if err != nil {
 		return err
@@ -90,4 +102,9 @@ func (s *Session) removeAll(ctx context.Context, m *member) error {
 		return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: "reset", Err: fmt.Errorf("%d things are left: %s", left, strings.Join(ids, ", "))}
 	}
 	return nil
+}
+
+func (s *Session) forgetAll(ctx context.Context, m *member) error {
+	_, err := s.perform(ctx, m, []sh.Task{{ID: "state", Phase: "prune", Steps: []sh.Step{sh.DaemonReload{}, sh.RemoveDir{Path: sh.StateDir, Tree: true}}}})
+	return err
 }

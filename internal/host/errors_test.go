@@ -84,8 +84,8 @@ func TestBounded(t *testing.T) {
 }
 
 func TestStatsAdd(t *testing.T) {
-	a := Stats{1, 2, 3, 4, 5, 6}
-	if got := a.Add(a); got != (Stats{2, 4, 6, 8, 10, 12}) {
+	a := Stats{1, 2, 3, 4, 5, 6, 7}
+	if got := a.Add(a); got != (Stats{2, 4, 6, 8, 10, 12, 14}) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -18,8 +18,9 @@ type Conn interface {
 	// standard output to stdout (nil discards it). It returns nil when the shell exits with 0,
 	// *ExitError when it exits with anything else, *LostError when the connection broke before
 	// the exit status was known, *SudoError when root could not be had, and the context's error
-	// when ctx ended first. A script is never run twice.
-	Run(ctx context.Context, script []byte, stdout io.Writer) error
+	// when ctx ended first. A script is never run twice; what becomes of one that is cut short is
+	// for its kind to say.
+	Run(ctx context.Context, script Script, stdout io.Writer) error
 
 	// Upload writes size bytes of r to path+".part" as the login user with mode 0600, checks
 	// the size and renames it to path. A path that exists is replaced.
@@ -37,6 +38,28 @@ type Conn interface {
 	Close() error
 }
 
+// Script is what a root shell is given to run.
+type Script struct {
+	Text []byte
+	Kind ScriptKind
+}
+
+// ScriptKind says how a script may be ended before its time.
+type ScriptKind int
+
+// The kinds of scripts.
+const (
+	// Look changes nothing. It is ended with its processes; when its connection is lost, by the
+	// next Redial.
+	Look ScriptKind = iota
+	// Act changes the host, and ends by itself when its shell is sent TERM: between two steps. It
+	// is given time for that, and ended like a Look when it takes longer. One whose connection is
+	// lost goes on: Redial tells it to end, and does not wait for it.
+	Act
+	// Hold is a Look that is to last as long as the connection.
+	Hold
+)
+
 // Redialer is a Conn that can be brought back after a *LostError. Redial does nothing when the
 // connection is alive. It repeats no command: what a lost Run did is for the caller to look up.
 type Redialer interface {
@@ -49,6 +72,7 @@ type Stats struct {
 	Sessions   int64 // session channels opened: scripts and uploads
 	Dials      int64 // connections opened from the host with Dial
 	Handshakes int64 // transport handshakes begun, the retried ones included
+	Connects   int64 // times that the connection came about: the first time, and with Redial
 	BytesIn    int64 // bytes received from the host, as seen on the wire
 	BytesOut   int64 // bytes sent to the host, as seen on the wire
 }
@@ -60,6 +84,7 @@ func (s Stats) Add(t Stats) Stats {
 		Sessions:   s.Sessions + t.Sessions,
 		Dials:      s.Dials + t.Dials,
 		Handshakes: s.Handshakes + t.Handshakes,
+		Connects:   s.Connects + t.Connects,
 		BytesIn:    s.BytesIn + t.BytesIn,
 		BytesOut:   s.BytesOut + t.BytesOut,
 	}

@@ -35,8 +35,11 @@ func NewLocal(name string) *Local { return &Local{name: name} }
 // it open.
 const drainWait = 2 * time.Second
 
+// finishWait is how long an Act whose context has ended may go on with the step at work.
+const finishWait = 10 * time.Second
+
 // Run implements Conn with the same environment that a remote script gets.
-func (l *Local) Run(ctx context.Context, script []byte, stdout io.Writer) error {
+func (l *Local) Run(ctx context.Context, script Script, stdout io.Writer) error {
 	if l.closed.Load() {
 		return &LostError{Host: l.name, Op: "run", Err: net.ErrClosed}
 	}
@@ -45,13 +48,23 @@ func (l *Local) Run(ctx context.Context, script []byte, stdout io.Writer) error 
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-s")
 	cmd.Env = []string{"LC_ALL=C", "HOME=/root", "USER=root", "LOGNAME=root",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-	cmd.Stdin = bytes.NewReader(script)
+	cmd.Stdin = bytes.NewReader(script.Text)
 	cmd.Stdout = stdout
 	cmd.Stderr = stderr
 	cmd.WaitDelay = drainWait
+	ended, end := context.WithCancel(context.Background())
+	defer end()
 	// A group of its own, so that a cancelled script takes its children with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	if script.Kind == Act {
+		cmd.WaitDelay += finishWait
+		cmd.Cancel = func() error {
+			group := time.AfterFunc(finishWait, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) })
+			context.AfterFunc(ended, func() { group.Stop() })
+			return cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: run: %w", l.name, ctx.Err())
@@ -137,7 +150,7 @@ func (l *Local) Dial(ctx context.Context, network, addr string) (net.Conn, error
 
 // Stats implements Conn. Nothing goes over a wire, so there are no bytes and no handshakes.
 func (l *Local) Stats() Stats {
-	return Stats{Execs: l.execs.Load(), Sessions: l.execs.Load(), Dials: l.dials.Load()}
+	return Stats{Execs: l.execs.Load(), Sessions: l.execs.Load(), Dials: l.dials.Load(), Connects: 1}
 }
 
 // Close implements Conn. Running scripts are left to their contexts.

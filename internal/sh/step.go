@@ -147,21 +147,26 @@ type Task struct {
 // RenderTasks makes the script that acts and then looks: the tasks in order, stopping at
 // the first that fails, and after them the probes, whose answers are the verification.
 // What a step prints goes to standard error, where it can spoil no answer.
+//
+// Losing the connection cuts no step: the script outlives it to the end of the task at work,
+// whose progress then finds no reader. TERM does the same, with exit status StoppedStatus.
 func RenderTasks(marker string, tasks []Task, verify []Probe) []byte {
 	var b strings.Builder
 	open(&b, marker)
 	b.WriteString(prelude)
 	b.WriteString(stateDir)
 	b.WriteString(runDir)
+	b.WriteString(stoppable)
 	b.WriteString(oneAct)
+	fmt.Fprintf(&b, "echo $$ > %s\n", ActPath)
 	fmt.Fprintf(&b, "kw_whole %s && kw_whole %s || return 9\n", ManifestPath, StampsPath)
 	for i, t := range tasks {
-		fmt.Fprintf(&b, "echo \"$M start %d\"\n{ {\n", i)
+		fmt.Fprintf(&b, "kw_go start %d || return %d\n{ {\n", i, StoppedStatus)
 		for _, s := range t.Steps {
 			b.WriteString(renderStep(s))
 			b.WriteString("\n} && {\n")
 		}
-		fmt.Fprintf(&b, ":\n}; } >&2 || { echo \"$M fail %d\"; return 8; }\necho \"$M done %d\"\n", i, i)
+		fmt.Fprintf(&b, ":\n}; } >&2 || { kw_go fail %d || return %d; return 8; }\nkw_go done %d || return %d\n", i, StoppedStatus, i, StoppedStatus)
 	}
 	newLook(verify).render(&b)
 	closeScript(&b)

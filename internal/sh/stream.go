@@ -65,8 +65,8 @@ func (w *Watcher) Bytes() []byte { return w.out.Bytes() }
 type LockRequest struct {
 	// Holder is one line that names who holds the lock; it is what another run is shown.
 	Holder string
-	// Force has the script that holds the lock killed first: for a holder whose machine
-	// vanished without the host noticing.
+	// Force has the script that holds the lock killed first, and the one that acts told to stop:
+	// for a holder whose machine vanished without the host noticing.
 	Force bool
 	// Again is for a run whose lock has ended before its time: it is not waited for, and not
 	// taken back from a run that was given it by force and is about to have it.
@@ -86,6 +86,7 @@ func RenderLock(marker string, request LockRequest) []byte {
 	if request.Force {
 		// The name before the deed: whoever held the lock knows that it was taken by force.
 		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(sed -n 2p %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || { printf '%%s\\n%%s\\n' %[2]s $$ > %[1]s; kill -9 \"$pid\"; } ;; esac\n", LockPath, holder)
+		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(cat %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || kill -TERM \"$pid\" ;; esac\n", ActPath)
 	}
 	patience := lockPatience
 	if request.Again {
@@ -110,8 +111,23 @@ printf '%%s\n%%s\n' %[3]s $$ > %[1]s
 // killed session takes to notice.
 const lockPatience = 8
 
-// LockedStatus is the exit status of a lock script that found the lock taken.
-const LockedStatus = 15
+// Exit statuses of our scripts that mean more than a failure.
+const (
+	// LockedStatus is that of a lock script that found the lock taken.
+	LockedStatus = 15
+	// StoppedStatus is that of an act that was told to stop, or whose progress nobody reads any
+	// more: what it had begun is done, or undone as after any failure.
+	StoppedStatus = 7
+)
+
+// stoppable has an act end between two tasks and not in the middle of one. A shell runs a trap
+// when the command at work has ended, and a step whose own process was ended cleans up after
+// itself. Writing to a connection that is gone is an error, no signal.
+const stoppable = `STOP=
+trap 'STOP=1' TERM HUP INT
+trap '' PIPE
+kw_go() { [ -z "$STOP" ] && echo "$M $1 $2" 2>/dev/null; }
+`
 
 // stateDir and runDir make our folders, which nobody else may look into.
 const (
@@ -120,10 +136,10 @@ const (
 )
 
 // oneAct waits until no other script acts on the host: a script outlives its connection
-// until its next word, and two writers would undo each other.
+// until its next word, which may take as long as a download, and two writers would undo each other.
 const oneAct = `exec 8>>` + ActPath + ` || return 9
 n=0
-until flock -n 8; do n=$((n+1)); [ $n -le 120 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
+until flock -n 8; do n=$((n+1)); [ $n -le 600 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
 `
 
 // LockAnswer reads one output of the lock script: whether the lock is ours, and if

@@ -16,7 +16,7 @@ func BenchmarkRun(b *testing.B) {
 	config, _ := openSSH(b)
 	client := connect(b, config)
 	for b.Loop() {
-		if err := client.Run(context.Background(), []byte("echo hello"), io.Discard); err != nil {
+		if err := client.Run(context.Background(), text("echo hello"), io.Discard); err != nil {
 			b.Fatal(err)
 		}
 	}

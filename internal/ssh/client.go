@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -19,15 +20,18 @@ type Client struct {
 
 	dialing chan struct{} // held while connecting, so that concurrent Redials make one connection
 
-	mu      sync.Mutex
-	link    *link // the latest one; nil before the first
-	closed  bool
-	orphans []process // shells that were cut off and may still be running
+	mu     sync.Mutex
+	link   *link   // the latest one; nil before the first
+	spares []*link // beside it, for sessions that the server does not allow on it
+	closed bool
+	// orphans are shells that were cut off and may still be running, acts those of them that
+	// end by themselves when they are told to.
+	orphans, acts []process
 }
 
 // counters are the running totals behind host.Stats.
 type counters struct {
-	execs, sessions, dials, handshakes, bytesIn, bytesOut atomic.Int64
+	execs, sessions, dials, handshakes, connects, bytesIn, bytesOut atomic.Int64
 }
 
 var (
@@ -57,7 +61,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 
 // Redial connects again when the connection is lost, and does nothing when it is alive. Scripts
 // that the loss cut off may still be running on the host: they are ended before Redial returns,
-// so that the host holds still when it is looked at next. Errors are those of Dial and of Run.
+// and an Act is told to end after the step at work. Errors are those of Dial and of Run.
 func (c *Client) Redial(ctx context.Context) error {
 	select {
 	case c.dialing <- struct{}{}:
@@ -70,6 +74,7 @@ func (c *Client) Redial(ctx context.Context) error {
 	} else if current != nil && current.alive() {
 		return nil
 	}
+	c.dropSpares(errGone) // what runs there relies on what was held on the link that is lost
 	l, err := c.connect(ctx)
 	if err != nil {
 		return err
@@ -85,23 +90,24 @@ func (c *Client) Redial(ctx context.Context) error {
 		return &host.LostError{Host: c.config.Host, Op: "connect", Err: net.ErrClosed}
 	}
 	c.link = l
+	c.counters.connects.Add(1)
 	return nil
 }
 
 // endOrphans ends the scripts that earlier connections left running.
 func (c *Client) endOrphans(ctx context.Context, l *link) error {
 	c.mu.Lock()
-	orphans := c.orphans
+	orphans, acts := c.orphans, c.acts
 	c.mu.Unlock()
-	if len(orphans) == 0 {
+	if len(orphans)+len(acts) == 0 {
 		return nil
 	}
-	if err := c.reap(ctx, l, orphans); err != nil {
+	if err := c.reap(ctx, l, orphans, acts); err != nil {
 		return fmt.Errorf("end the scripts that the lost connection left running: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.orphans = c.orphans[len(orphans):]
+	c.orphans, c.acts = c.orphans[len(orphans):], c.acts[len(acts):]
 	return nil
 }
 
@@ -110,8 +116,10 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.link != nil {
-		c.link.close(net.ErrClosed)
+	for _, l := range append(c.spares, c.link) {
+		if l != nil {
+			l.close(net.ErrClosed)
+		}
 	}
 	return nil
 }
@@ -124,6 +132,7 @@ func (c *Client) Stats() host.Stats {
 		Sessions:   n.sessions.Load(),
 		Dials:      n.dials.Load(),
 		Handshakes: n.handshakes.Load(),
+		Connects:   n.connects.Load(),
 		BytesIn:    n.bytesIn.Load(),
 		BytesOut:   n.bytesOut.Load(),
 	}
@@ -135,9 +144,22 @@ func (c *Client) current() (l *link, closed bool) {
 	return c.link, c.closed
 }
 
-// session opens a session channel on l for op.
-func (c *Client) session(ctx context.Context, l *link, op string) (channel, error) {
-	ch, err := l.openSession(ctx, c.config.Timeouts.Start)
+// session opens a session channel for op, on the connection or, where the server allows none that
+// is not held already, on a spare one.
+func (c *Client) session(ctx context.Context, op string, kind host.ScriptKind) (*link, channel, error) {
+	l, _ := c.current()
+	ch, err := c.sessionOn(ctx, l, op, kind)
+	for i := 0; errors.Is(err, errHeld); i++ {
+		if l, err = c.spare(ctx, i); err == nil {
+			ch, err = c.sessionOn(ctx, l, op, kind)
+		}
+	}
+	return l, ch, err
+}
+
+// sessionOn opens a session channel on l for op. It fails with errHeld when there can be none.
+func (c *Client) sessionOn(ctx context.Context, l *link, op string, kind host.ScriptKind) (channel, error) {
+	ch, err := l.openSession(ctx, c.config.Timeouts.Start, kind == host.Hold)
 	switch {
 	case errors.Is(err, errGone):
 		return channel{}, c.lost(l, op, false)
@@ -146,6 +168,48 @@ func (c *Client) session(ctx context.Context, l *link, op string) (channel, erro
 	}
 	c.counters.sessions.Add(1)
 	return ch, nil
+}
+
+// spare returns the i-th link beside the connection, and makes it where there are no more.
+func (c *Client) spare(ctx context.Context, i int) (*link, error) {
+	select {
+	case c.dialing <- struct{}{}:
+		defer func() { <-c.dialing }()
+	case <-ctx.Done():
+		return nil, c.interrupted(ctx)
+	}
+	c.mu.Lock()
+	c.spares = slices.DeleteFunc(c.spares, func(l *link) bool { return !l.alive() })
+	spares, closed := c.spares, c.closed
+	c.mu.Unlock()
+	switch {
+	case closed:
+		return nil, &host.LostError{Host: c.config.Host, Op: "connect", Err: net.ErrClosed}
+	case i < len(spares):
+		return spares[i], nil
+	}
+	l, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		l.close(net.ErrClosed)
+		return nil, &host.LostError{Host: c.config.Host, Op: "connect", Err: net.ErrClosed}
+	}
+	c.spares = append(c.spares, l)
+	return l, nil
+}
+
+// dropSpares closes the links beside the connection.
+func (c *Client) dropSpares(reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.spares {
+		l.close(reason)
+	}
+	c.spares = nil
 }
 
 // lost builds the error for an operation that the end of the link cut short.

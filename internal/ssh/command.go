@@ -25,6 +25,7 @@ type launch struct {
 	ready  string // random word that opens the conversation in both directions
 	prompt string // random prompt of sudo; empty: sudo must not ask
 	line   string
+	kind   host.ScriptKind
 }
 
 // newLaunch returns the command line for user; withPassword says that there is a password to

@@ -68,6 +68,7 @@ type Timeouts struct {
 	Start           time.Duration // from asking for a session until the root shell answers, 30 s
 	Drain           time.Duration // silence tolerated on stdout after the shell has exited, 2 s
 	Stop            time.Duration // ending a cancelled script on the host, 5 s
+	Finish          time.Duration // what a cancelled Act is given before that to end by itself, 10 s
 	Keepalive       time.Duration // interval of keepalives on a silent connection, 10 s
 	KeepaliveMisses int           // unanswered keepalives until the connection counts as lost, 3
 }
@@ -84,6 +85,7 @@ func (t Timeouts) withDefaults() Timeouts {
 		{&t.Start, 30 * time.Second},
 		{&t.Drain, 2 * time.Second},
 		{&t.Stop, 5 * time.Second},
+		{&t.Finish, 10 * time.Second},
 		{&t.Keepalive, 10 * time.Second},
 	} {
 		if *d.field <= 0 {

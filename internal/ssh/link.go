@@ -173,12 +173,13 @@ func (l *link) open(ctx context.Context, kind string, data []byte) (channel, err
 // openSession opens a session channel and takes a slot for it. When the server refuses because
 // it allows fewer sessions than we do, the bound goes down and the call waits for its turn; when
 // there is no session of ours to wait for, one that was cancelled may still be dying on the
-// host, and the call tries again until patience is over.
-func (l *link) openSession(ctx context.Context, patience time.Duration) (channel, error) {
+// host, and the call tries again until patience is over. When all that are open are held, the error
+// is errHeld.
+func (l *link) openSession(ctx context.Context, patience time.Duration, hold bool) (channel, error) {
 	var deadline <-chan time.Time
 	pause := 20 * time.Millisecond
 	for {
-		if err := l.slots.acquire(ctx, l.gone); err != nil {
+		if err := l.slots.acquire(ctx, l.gone, hold); err != nil {
 			return channel{}, err
 		}
 		ch, err := l.open(ctx, "session", nil)
@@ -187,10 +188,10 @@ func (l *link) openSession(ctx context.Context, patience time.Duration) (channel
 		case err == nil:
 			return ch, nil
 		case !errors.As(err, &refused):
-			l.slots.release()
+			l.slots.release(hold)
 			return channel{}, err
 		}
-		if others := l.slots.refused(); others > 0 {
+		if others := l.slots.refused(hold); others > 0 {
 			continue
 		}
 		if deadline == nil {

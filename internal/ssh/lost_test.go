@@ -33,7 +33,7 @@ func TestLostMidRun(t *testing.T) {
 		s.DropAll()
 	}()
 	ran := t.TempDir() + "/ran"
-	err := client.Run(t.Context(), []byte("echo x >>"+ran+"; echo started; sleep 600"), out)
+	err := client.Run(t.Context(), text("echo x >>"+ran+"; echo started; sleep 600"), out)
 	if lost := wantError[*host.LostError](t, err, "cp1", "outcome is unknown"); !lost.Started {
 		t.Error("the script had started")
 	}
@@ -100,7 +100,7 @@ func TestKeepalive(t *testing.T) {
 		proxy.Freeze()
 	}()
 	begin := time.Now()
-	err := client.Run(t.Context(), []byte("echo started; sleep 600"), out)
+	err := client.Run(t.Context(), text("echo started; sleep 600"), out)
 	wantError[*host.LostError](t, err, "no answer for 90ms")
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("took %v", took)
@@ -126,7 +126,7 @@ func TestClose(t *testing.T) {
 		<-began
 		_ = client.Close()
 	}()
-	err := client.Run(t.Context(), []byte("echo started; sleep 600"), out)
+	err := client.Run(t.Context(), text("echo started; sleep 600"), out)
 	wantError[*host.LostError](t, err)
 	if !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error %v", err)

@@ -167,7 +167,7 @@ func TestOpenSSHBigStreams(t *testing.T) {
 	client := connect(t, config)
 	count := &countWriter{every: 1 << 30, call: func() {}}
 	begin := time.Now()
-	if err := client.Run(t.Context(), []byte("head -c 104857600 /dev/zero"), count); err != nil || count.n != 100<<20 {
+	if err := client.Run(t.Context(), text("head -c 104857600 /dev/zero"), count); err != nil || count.n != 100<<20 {
 		t.Errorf("%d bytes, %v", count.n, err)
 	}
 	t.Logf("output %.0f MB/s", 104.9/time.Since(begin).Seconds())
@@ -198,7 +198,7 @@ func TestOpenSSHCancel(t *testing.T) {
 		cancel()
 	}()
 	begin := time.Now()
-	err := client.Run(ctx, []byte("echo $$ >"+mark+"; echo started; sleep 600; echo never"), out)
+	err := client.Run(ctx, text("echo $$ >"+mark+"; echo started; sleep 600; echo never"), out)
 	if !errors.Is(err, context.Canceled) || time.Since(begin) > 3*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
@@ -226,7 +226,7 @@ func TestOpenSSHMaxSessions(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if err := client.Run(t.Context(), []byte("true"), nil); err != nil {
+			if err := client.Run(t.Context(), text("true"), nil); err != nil {
 				t.Error(err)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"kubewright/internal/host"
 	"strings"
 	"testing"
 	"time"
@@ -40,8 +41,8 @@ func FuzzParseProcess(f *testing.F) {
 }
 
 // stubborn is a script that goes on when its outputs break and when it is asked to end.
-func stubborn(dir, ignored string) []byte {
-	return fmt.Appendf(nil, "trap '' PIPE %s; echo started; i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo tick >>%s/ticks; sleep 0.05; done", ignored, dir)
+func stubborn(dir, ignored string) host.Script {
+	return text(fmt.Sprintf("trap '' PIPE %s; echo started; i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo tick >>%s/ticks; sleep 0.05; done", ignored, dir))
 }
 
 // still reports whether the script of stubborn has ended.
@@ -113,7 +114,7 @@ func TestReapSparesOthers(t *testing.T) {
 		t.Fatalf("stat %q", out)
 	}
 	alive := fmt.Sprintf("kill -0 %d", other.id)
-	if err := client.reap(t.Context(), client.link, []process{{other.id, other.start + 1}, {1 << 30, 1}}); err != nil {
+	if err := client.reap(t.Context(), client.link, []process{{other.id, other.start + 1}, {1 << 30, 1}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	mustRun(t, client, alive)

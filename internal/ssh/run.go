@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,15 +17,16 @@ import (
 
 // Run implements host.Conn. stdout must not block for ever: Run waits for a Write in progress.
 // When ctx ends or stdout fails, what the script has started on the host is ended as well (see
-// reap), for which Run takes up to Timeouts.Stop longer.
-func (c *Client) Run(ctx context.Context, script []byte, stdout io.Writer) error {
-	l, _ := c.current()
-	r, err := c.launch(ctx, l, stdout)
+// endScript), for which Run takes up to Timeouts.Stop longer, and before that Timeouts.Finish for
+// an Act.
+func (c *Client) Run(ctx context.Context, script host.Script, stdout io.Writer) error {
+	l, ch, err := c.session(ctx, "run", script.Kind)
 	if err != nil {
 		return err
 	}
-	err = c.converse(ctx, r, script)
-	failed := r.stop(err != nil)
+	r := c.launch(l, ch, script.Kind, stdout)
+	err = c.converse(ctx, r, script.Text)
+	failed := r.stop(err != nil && script.Kind != host.Act)
 	c.endScript(ctx, r, err)
 	if failed != nil && err == nil {
 		err = c.wrap("run", fmt.Errorf("write output: %w", failed))
@@ -32,26 +34,36 @@ func (c *Client) Run(ctx context.Context, script []byte, stdout io.Writer) error
 	return err
 }
 
-// runOn runs a script of our own on a link that may not be the current one. What it leaves behind
-// when it fails is nobody's business.
-func (c *Client) runOn(ctx context.Context, l *link, script []byte, stdout io.Writer) error {
-	r, err := c.launch(ctx, l, stdout)
-	if err != nil {
-		return err
+// runUrgent runs a script of our own that cannot wait for its turn: where the server allows no
+// more sessions on the link, on a connection made for it. What it leaves behind when it fails is
+// nobody's business.
+func (c *Client) runUrgent(ctx context.Context, l *link, script []byte) error {
+	ch, err := l.open(ctx, "session", nil)
+	var refused *ssh.OpenChannelError
+	if errors.As(err, &refused) {
+		if l, err = c.connect(ctx); err != nil {
+			return err
+		}
+		defer l.close(net.ErrClosed)
+		ch, err = l.open(ctx, "session", nil)
 	}
+	if err != nil {
+		return c.wrap("run", err)
+	}
+	l.slots.take()
+	c.counters.sessions.Add(1)
+	r := c.launch(l, ch, host.Look, nil)
 	err = c.converse(ctx, r, script)
 	_ = r.stop(err != nil)
 	return err
 }
 
-// launch opens a session and asks for a root shell on it.
-func (c *Client) launch(ctx context.Context, l *link, stdout io.Writer) (*running, error) {
-	ch, err := c.session(ctx, l, "run")
-	if err != nil {
-		return nil, err
-	}
+// launch asks for a root shell on a session.
+func (c *Client) launch(l *link, ch channel, kind host.ScriptKind, stdout io.Writer) *running {
 	c.counters.execs.Add(1)
-	return newRunning(l, ch, newLaunch(c.config.User, c.config.SudoPassword != ""), stdout), nil
+	how := newLaunch(c.config.User, c.config.SudoPassword != "")
+	how.kind = kind
+	return newRunning(l, ch, how, stdout)
 }
 
 // running is a shell on the host and the goroutines that serve its channel. They end when the
@@ -114,7 +126,7 @@ func (r *running) start() {
 // watch receives the shell's end, and gives the slot back when the server has closed the
 // channel: until then it counts towards MaxSessions there.
 func (r *running) watch() {
-	defer r.link.slots.release()
+	defer r.link.slots.release(r.launch.kind == host.Hold)
 	defer close(r.status)
 	done := false
 	for request := range r.ch.requests {

@@ -131,7 +131,7 @@ func TestRunHugeOutput(t *testing.T) {
 		peak = max(peak, m.HeapAlloc)
 	}}
 	begin := time.Now()
-	if err := client.Run(t.Context(), fmt.Appendf(nil, "head -c %d /dev/zero", size), count); err != nil {
+	if err := client.Run(t.Context(), text(fmt.Sprintf("head -c %d /dev/zero", size)), count); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%.0f MB/s, peak heap %d MB (client and server)", float64(size)/1e6/time.Since(begin).Seconds(), peak>>20)
@@ -163,7 +163,7 @@ func TestRunLargeScript(t *testing.T) {
 	client := connect(t, config)
 	payload := strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n", 5<<20/64)
 	sum := sha256.New()
-	if err := client.Run(t.Context(), []byte("cat <<'EOF'\n"+payload+"EOF\n"), sum); err != nil {
+	if err := client.Run(t.Context(), text("cat <<'EOF'\n"+payload+"EOF\n"), sum); err != nil {
 		t.Fatal(err)
 	}
 	want := sha256.Sum256([]byte(payload))
@@ -200,7 +200,7 @@ func TestRunCancel(t *testing.T) {
 		cancel()
 	}()
 	begin := time.Now()
-	err := client.Run(ctx, []byte("echo started; sleep 600"), out)
+	err := client.Run(ctx, text("echo started; sleep 600"), out)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "cp1") {
 		t.Errorf("error %v", err)
 	}
@@ -215,7 +215,7 @@ func TestRunDeadline(t *testing.T) {
 	client := connect(t, config)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := client.Run(ctx, []byte("sleep 600"), nil); !errors.Is(err, context.DeadlineExceeded) {
+	if err := client.Run(ctx, text("sleep 600"), nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -229,11 +229,11 @@ func TestRunWriterFails(t *testing.T) {
 	_, config := server(t, sshtest.Options{})
 	client := connect(t, config)
 	full := errors.New("disk full")
-	err := client.Run(t.Context(), []byte("yes"), writerFunc(func([]byte) (int, error) { return 0, full }))
+	err := client.Run(t.Context(), text("yes"), writerFunc(func([]byte) (int, error) { return 0, full }))
 	if !errors.Is(err, full) {
 		t.Errorf("error %v", err)
 	}
-	err = client.Run(t.Context(), []byte("echo once"), writerFunc(func([]byte) (int, error) { return 0, full }))
+	err = client.Run(t.Context(), text("echo once"), writerFunc(func([]byte) (int, error) { return 0, full }))
 	if !errors.Is(err, full) {
 		t.Errorf("an error on the last write is lost: %v", err)
 	}
@@ -260,7 +260,7 @@ func TestRunSlowReader(t *testing.T) {
 	config.Timeouts.Drain = 50 * time.Millisecond
 	client := connect(t, config)
 	total := 0
-	err := client.Run(t.Context(), []byte("head -c 300000 /dev/zero"), writerFunc(func(p []byte) (int, error) {
+	err := client.Run(t.Context(), text("head -c 300000 /dev/zero"), writerFunc(func(p []byte) (int, error) {
 		total += len(p)
 		<-time.After(120 * time.Millisecond)
 		return len(p), nil
@@ -299,7 +299,7 @@ func TestRunConcurrent(t *testing.T) {
 	for i := range 30 {
 		all.Go(func() {
 			var out bytes.Buffer
-			if err := client.Run(t.Context(), fmt.Appendf(nil, "echo %d", i), &out); err != nil || out.String() != fmt.Sprintln(i) {
+			if err := client.Run(t.Context(), text(fmt.Sprintf("echo %d", i)), &out); err != nil || out.String() != fmt.Sprintln(i) {
 				t.Errorf("%d: %q, %v", i, out.String(), err)
 			}
 		})
@@ -318,7 +318,7 @@ func TestRunMaxSessions(t *testing.T) {
 		var all sync.WaitGroup
 		for range 12 {
 			all.Go(func() {
-				if err := client.Run(t.Context(), []byte("echo x"), io.Discard); err != nil {
+				if err := client.Run(t.Context(), text("echo x"), io.Discard); err != nil {
 					t.Errorf("MaxSessions %d: %v", limit, err)
 				}
 			})
@@ -333,7 +333,7 @@ func TestRunSessionAfterCancel(t *testing.T) {
 	client := connect(t, config)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := client.Run(ctx, []byte("trap '' TERM PIPE; sleep 1; sleep 0.2"), nil); !errors.Is(err, context.DeadlineExceeded) {
+	if err := client.Run(ctx, text("trap '' TERM PIPE; sleep 1; sleep 0.2"), nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 	mustRun(t, client, "true")

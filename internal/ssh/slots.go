@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -11,24 +12,37 @@ type slots struct {
 	mu      sync.Mutex
 	limit   int
 	used    int
+	held    int           // of them, those that last as long as the connection
 	changed chan struct{} // closed and replaced whenever a slot is given back
 }
+
+// errHeld says that all sessions which the server allows on a connection are held for as long as
+// it lasts, so that waiting for one is in vain.
+var errHeld = errors.New("all sessions of the connection are held")
 
 func newSlots(limit int) *slots {
 	return &slots{limit: limit, changed: make(chan struct{})}
 }
 
 // acquire waits for a free slot, until ctx ends or gone is closed.
-func (s *slots) acquire(ctx context.Context, gone <-chan struct{}) error {
+func (s *slots) acquire(ctx context.Context, gone <-chan struct{}, hold bool) error {
 	for {
 		s.mu.Lock()
-		if s.used < s.limit {
+		free, inVain := s.used < s.limit, s.held >= s.limit
+		if free {
 			s.used++
-			s.mu.Unlock()
-			return nil
+			if hold {
+				s.held++
+			}
 		}
 		changed := s.changed
 		s.mu.Unlock()
+		switch {
+		case free:
+			return nil
+		case inVain:
+			return errHeld
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -39,25 +53,35 @@ func (s *slots) acquire(ctx context.Context, gone <-chan struct{}) error {
 	}
 }
 
-// release gives a slot back.
-func (s *slots) release() {
+// take takes a slot whether there is one or not.
+func (s *slots) take() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free()
+	s.used++
+}
+
+// release gives a slot back.
+func (s *slots) release(hold bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free(hold)
 }
 
 // refused gives back the slot of a channel that the server did not open and lowers the limit to
 // what is open now, at least 1. It returns how many others are open.
-func (s *slots) refused() (others int) {
+func (s *slots) refused(hold bool) (others int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free()
+	s.free(hold)
 	s.limit = min(s.limit, max(1, s.used))
 	return s.used
 }
 
-func (s *slots) free() {
+func (s *slots) free(hold bool) {
 	s.used--
+	if hold {
+		s.held--
+	}
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"kubewright/internal/host"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -57,11 +58,14 @@ func connect(t testing.TB, c Config) *Client {
 	return client
 }
 
+// text is a script that only looks.
+func text(s string) host.Script { return host.Script{Text: []byte(s)} }
+
 // run runs a script and returns what it printed.
 func run(t testing.TB, c *Client, script string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	err := c.Run(t.Context(), []byte(script), &out)
+	err := c.Run(t.Context(), text(script), &out)
 	return out.String(), err
 }
 

@@ -18,14 +18,13 @@ import (
 // Upload implements host.Conn over SFTP. Interrupted, it leaves path+".part" behind at worst,
 // which the next Upload overwrites.
 func (c *Client) Upload(ctx context.Context, path string, r io.Reader, size int64) error {
-	l, _ := c.current()
-	ch, err := c.session(ctx, l, "upload")
+	l, ch, err := c.session(ctx, "upload", host.Look)
 	if err != nil {
 		return err
 	}
 	go func() {
 		ssh.DiscardRequests(ch.requests)
-		l.slots.release()
+		l.slots.release(false)
 	}()
 	defer func() { _ = ch.Close() }()
 	source := &closableReader{from: r}

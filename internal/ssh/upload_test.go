@@ -150,7 +150,7 @@ func TestUploadManyWithOneSession(t *testing.T) {
 			}
 		})
 		all.Go(func() {
-			if err := client.Run(t.Context(), []byte("true"), nil); err != nil {
+			if err := client.Run(t.Context(), text("true"), nil); err != nil {
 				t.Error(err)
 			}
 		})

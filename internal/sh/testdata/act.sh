@@ -43,11 +43,16 @@ kw_rules() { # iptables or ip6tables, what is ours as an extended regular expres
 "$1-save" | grep -Ev -e "$2" | "$1-restore"; }
 mkdir -p /var/lib/kubewright && chmod 0700 /var/lib/kubewright || return 9
 mkdir -p /run/kubewright && chmod 0700 /run/kubewright || return 9
+STOP=
+trap 'STOP=1' TERM HUP INT
+trap '' PIPE
+kw_go() { [ -z "$STOP" ] && echo "$M $1 $2" 2>/dev/null; }
 exec 8>>/run/kubewright/act || return 9
 n=0
-until flock -n 8; do n=$((n+1)); [ $n -le 120 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
+until flock -n 8; do n=$((n+1)); [ $n -le 600 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
+echo $$ > /run/kubewright/act
 kw_whole /var/lib/kubewright/manifest && kw_whole /var/lib/kubewright/stamps || return 9
-echo "$M start 0"
+kw_go start 0 || return 7
 { {
 if kw_there /etc/app.conf && ! kw_there /var/lib/kubewright/originals/etc/app.conf; then kw_copy /etc/app.conf /var/lib/kubewright/originals/etc/app.conf; fi
 } && {
@@ -62,17 +67,17 @@ KW_EOF
 kw_note file:/etc/app.conf abc
 } && {
 :
-}; } >&2 || { echo "$M fail 0"; return 8; }
-echo "$M done 0"
-echo "$M start 1"
+}; } >&2 || { kw_go fail 0 || return 7; return 8; }
+kw_go done 0 || return 7
+kw_go start 1 || return 7
 { {
 systemctl daemon-reload
 } && {
 systemctl enable --quiet app.service && { systemctl reset-failed app.service 2>/dev/null; systemctl restart app.service || { journalctl -n 20 --no-pager -u app.service >&2; false; }; } && kw_dir /var/lib/kubewright/units && echo def | kw_put /var/lib/kubewright/units/app.service 0644 root:root
 } && {
 :
-}; } >&2 || { echo "$M fail 1"; return 8; }
-echo "$M done 1"
+}; } >&2 || { kw_go fail 1 || return 7; return 8; }
+kw_go done 1 || return 7
 if [ -s /var/lib/kubewright/manifest ]; then sed "s/^/$M manifest /" /var/lib/kubewright/manifest || return 9; echo; else echo "$M nomanifest"; fi
 [ ! -d /var/lib/kubewright/cache ] || echo "$M cached"
 set --
@@ -93,11 +98,11 @@ case $CONTENT in *"|$p|"*) give=1 ;; *) case $SECRET in *"|$p|"*) ;; *) case $WA
 [ -z "$give" ] || { printf '%s body %s ' "$M" "$p"; base64 < "$p" | tr -d '\n'; echo; }
 done
 { systemctl show -p Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload app.service || { [ ! -d /run/systemd/system ] && printf 'Id=%s\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n\n' app.service; }; } | sed "s/^/$M unit /" || return 9
-if [ -e /var/lib/kubewright/units/app.service ]; then d=; read -r d < /var/lib/kubewright/units/app.service; echo "$M started app.service $d"; fi
+if [ -e /var/lib/kubewright/units/app.service ]; then d=; read -r d < /var/lib/kubewright/units/app.service; echo "$M started" app.service "$d"; fi
 set --
 for p in /proc/sys/net/ipv4/ip_forward; do if [ -e "$p" ]; then set -- "$@" "$p"; else echo "$M nosysctl $p"; fi; done
 [ $# -eq 0 ] || grep -H '' "$@" | sed "s/^/$M sysctl /"
-if [ -d /sys/module/br_netfilter ] || [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo "$M module br_netfilter yes"; else echo "$M module br_netfilter no"; fi
+if [ -d /sys/module/br_netfilter ] || [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo "$M module" br_netfilter yes; else echo "$M module" br_netfilter no; fi
 echo "$M swaps"; while read -r dev rest; do case $dev in Filename) ;; *) echo "$M swap $dev" ;; esac; done < /proc/swaps
 printf '%s end\n' "$M"
 }

@@ -11,7 +11,7 @@ done
 printf '%s\n%s\n' 'alice@laptop, apply since 12:00' $$ > /run/kubewright/lock
 exec 8>>/run/kubewright/act || return 9
 n=0
-until flock -n 8; do n=$((n+1)); [ $n -le 120 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
+until flock -n 8; do n=$((n+1)); [ $n -le 600 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
 exec 8>&-
 while echo "$M locked"; do sleep 3 9>&- >/dev/null 2>&1; done
 printf '%s end\n' "$M"
