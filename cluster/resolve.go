@@ -109,7 +109,7 @@ func (r *resolver) ignored() {
 			continue
 		}
 		near := strict.Nearest(name, r.Checks)
-		message := "no preflight check is named %q"
+		message := "no preflight check that can be ignored is named %q"
 		if near == "" {
 			message += "; there is " + strings.Join(r.Checks, ", ")
 		}

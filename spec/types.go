@@ -167,6 +167,6 @@ type Mirror struct {
 
 // Preflight configures the checks that run before anything is changed.
 type Preflight struct {
-	// Ignore names checks whose refusal becomes a warning.
+	// Ignore names checks whose refusal becomes a warning; authority cannot be ignored.
 	Ignore []string `yaml:"ignore"`
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ type Check struct {
 	Name string
 	// Short says in a few words what it looks at.
 	Short string
+	// Mandatory is why the check cannot be ignored; "" when it can.
+	Mandatory string
 
 	run func(*T)
 }
@@ -22,46 +25,53 @@ type Check struct {
 // Checks returns all preflight checks in the order in which they are reported.
 func Checks() []Check {
 	return []Check{
-		{"root", "the login user is root or becomes root", eachHost(checkRoot)},
-		{"os", "the operating system is a known one", eachHost(checkOS)},
-		{"architecture", "there are binaries for the processor", eachHost(checkArchitecture)},
-		{"systemd", "systemd runs the host", eachHost(checkSystemd)},
-		{"kernel", "the kernel is new enough", eachHost(checkKernel)},
-		{"modules", "the kernel modules are there or can be loaded", eachHost(checkModules)},
-		{"cgroups", "control groups and their controllers are there", eachHost(checkCgroups)},
-		{"commands", "the commands we and the kubelet call are there", eachHost(checkCommands)},
-		{"cpu", "there are enough processors", eachHost(checkCPU)},
-		{"memory", "there is enough memory", eachHost(checkMemory)},
-		{"swap", "swap is off or can be switched off", eachHost(checkSwap)},
-		{"disk", "the file systems have room and can be written", eachHost(checkDisk)},
-		{"inodes", "the file systems have free inodes", eachHost(checkInodes)},
-		{"clock", "the clocks agree with each other and with the operator's", checkClock},
-		{"hostname", "host names differ", checkHostnames},
-		{"machine-id", "machine ids differ", checkMachineIDs},
-		{"product-uuid", "product UUIDs differ", checkProductUUIDs},
-		{"node-ip", "node IPs differ, and each is on an interface of its host", checkNodeIPs},
-		{"cidrs", "pod and service CIDRs are free", eachHost(checkCIDRs)},
-		{"resolvers", "pods can reach a name server", eachHost(checkResolvers)},
-		{"ports", "the ports are free", eachHost(checkPorts)},
-		{"firewall", "no firewall is in the way", eachHost(checkFirewall)},
-		{"selinux", "SELinux is not in the way", eachHost(checkSELinux)},
-		{"foreign", "no other cluster or container engine is on the host", eachHost(checkForeign)},
-		{Artifacts, "what is to be installed can be had", checkArtifacts},
+		{Name: "root", Short: "the login user is root or becomes root", run: eachHost(checkRoot)},
+		{Name: "os", Short: "the operating system is a known one", run: eachHost(checkOS)},
+		{Name: "architecture", Short: "there are binaries for the processor", run: eachHost(checkArchitecture)},
+		{Name: "systemd", Short: "systemd runs the host", run: eachHost(checkSystemd)},
+		{Name: "kernel", Short: "the kernel is new enough", run: eachHost(checkKernel)},
+		{Name: "modules", Short: "the kernel modules are there or can be loaded", run: eachHost(checkModules)},
+		{Name: "cgroups", Short: "control groups and their controllers are there", run: eachHost(checkCgroups)},
+		{Name: "commands", Short: "the commands we and the kubelet call are there", run: eachHost(checkCommands)},
+		{Name: "cpu", Short: "there are enough processors", run: eachHost(checkCPU)},
+		{Name: "memory", Short: "there is enough memory", run: eachHost(checkMemory)},
+		{Name: "swap", Short: "swap is off or can be switched off", run: eachHost(checkSwap)},
+		{Name: "disk", Short: "the file systems have room and can be written", run: eachHost(checkDisk)},
+		{Name: "inodes", Short: "the file systems have free inodes", run: eachHost(checkInodes)},
+		{Name: "clock", Short: "the clocks agree with each other and with the operator's", run: checkClock},
+		{Name: "hostname", Short: "host names differ", run: checkHostnames},
+		{Name: "machine-id", Short: "machine ids differ", run: checkMachineIDs},
+		{Name: "product-uuid", Short: "product UUIDs differ", run: checkProductUUIDs},
+		{Name: "node-ip", Short: "node IPs differ, and each is on an interface of its host", run: checkNodeIPs},
+		{Name: "cidrs", Short: "pod and service CIDRs are free", run: eachHost(checkCIDRs)},
+		{Name: "resolvers", Short: "pods can reach a name server", run: eachHost(checkResolvers)},
+		{Name: "ports", Short: "the ports are free", run: eachHost(checkPorts)},
+		{Name: "firewall", Short: "no firewall is in the way", run: eachHost(checkFirewall)},
+		{Name: "reach", Short: "the nodes reach each other on the ports they need", run: checkReach},
+		{Name: "selinux", Short: "SELinux is not in the way", run: eachHost(checkSELinux)},
+		{Name: "foreign", Short: "no other cluster or container engine is on the host", run: eachHost(checkForeign)},
+		{
+			Name: "authority", Short: "the certificate authority on the host is the cluster's", run: eachHost(checkAuthority),
+			Mandatory: "nodes of two authorities do not trust each other, and a lost one cannot be had back",
+		},
+		{Name: Artifacts, Short: "what is to be installed can be had", run: checkArtifacts},
 	}
 }
 
-// Names returns the names of all checks, in the order of [Checks].
+// Names returns the names of the checks that can be ignored, in the order of [Checks].
 func Names() []string {
 	var names []string
 	for _, c := range Checks() {
-		names = append(names, c.Name)
+		if c.Mandatory == "" {
+			names = append(names, c.Name)
+		}
 	}
 	return names
 }
 
 // Preflight runs every check, or those of the given names only, and returns all results,
 // the worst first, then by host and in the order of [Checks]. The error is about World itself: a name in
-// Ignore that is no check, or a host without facts.
+// Ignore that [ValidateIgnore] refuses, or a host without facts.
 func Preflight(w World, only ...string) ([]Result, error) {
 	if err := ValidateIgnore(w.Ignore); err != nil {
 		return nil, err
@@ -84,20 +94,26 @@ func Preflight(w World, only ...string) ([]Result, error) {
 	return t.results, nil
 }
 
-// ValidateIgnore returns an error when a name is not that of a check.
+// ValidateIgnore returns an error when a name is not that of a check, or of one that cannot be
+// ignored.
 func ValidateIgnore(names []string) error {
-	known := Names()
+	checks := Checks()
 	var unknown []string
+	var errs []error
 	for _, name := range names {
-		if !slices.Contains(known, name) {
+		i := slices.IndexFunc(checks, func(c Check) bool { return c.Name == name })
+		switch {
+		case i < 0:
 			unknown = append(unknown, fmt.Sprintf("%q", name))
+		case checks[i].Mandatory != "":
+			errs = append(errs, fmt.Errorf("the preflight check %s cannot be ignored: %s; take it out of the list", name, checks[i].Mandatory))
 		}
 	}
-	if len(unknown) == 0 {
-		return nil
+	if len(unknown) > 0 {
+		errs = append(errs, fmt.Errorf("no preflight check is named %s; the checks that can be ignored are %s",
+			strings.Join(unknown, ", "), strings.Join(Names(), ", ")))
 	}
-	return fmt.Errorf("no preflight check is named %s; the checks are %s",
-		strings.Join(unknown, ", "), strings.Join(known, ", "))
+	return errors.Join(errs...)
 }
 
 // T is what a check reports to.

@@ -71,7 +71,7 @@ func goodWorld() World {
 			"worker2": goodFacts("worker2", "10.1.0.12"),
 		},
 		ClockSkew: map[string]time.Duration{"cp1": time.Second, "worker1": -time.Second, "worker2": 0},
-		Managed:   map[string]bool{},
+		Traces:    map[string]Traces{},
 	}
 }
 
@@ -80,6 +80,14 @@ func (w World) on(host string, change func(*facts.Facts)) World {
 	f := w.Facts[host]
 	change(&f)
 	w.Facts[host] = f
+	return w
+}
+
+// traced gives hosts of a world a manifest of ours.
+func (w World) traced(hosts ...string) World {
+	for _, host := range hosts {
+		w.Traces[host] = Traces{Applied: 1}
+	}
 	return w
 }
 
@@ -114,7 +122,7 @@ func TestGoodWorld(t *testing.T) {
 
 // tables holds, for every check, worlds in which it has something to say.
 func tables() map[string][]faulty {
-	return mergeTables(machineTable(), diskTable(), identityTable(), networkTable(), foreignTable(), artifactsTable())
+	return mergeTables(machineTable(), diskTable(), identityTable(), networkTable(), foreignTable(), authorityTable(), reachTable(), artifactsTable())
 }
 
 func mergeTables(tables ...map[string][]faulty) map[string][]faulty {
@@ -137,8 +145,8 @@ type faulty struct {
 
 func TestChecks(t *testing.T) {
 	table := tables()
-	for _, name := range Names() {
-		refusedOrWarned := false
+	for _, c := range Checks() {
+		name, refusedOrWarned := c.Name, false
 		for _, tt := range table[name] {
 			refusedOrWarned = refusedOrWarned || len(tt.want) > 0
 			t.Run(name+"/"+tt.name, func(t *testing.T) {
@@ -158,7 +166,7 @@ func TestChecks(t *testing.T) {
 						t.Errorf("%q has no remedy", r)
 					}
 				}
-				ignoredByName(t, w, name)
+				ignoredByName(t, w, c)
 			})
 		}
 		if !refusedOrWarned {
@@ -183,34 +191,61 @@ func of(name string, results []Result) []Result {
 }
 
 // ignoredByName: ignoring a check takes the weight from its results and from no
-// others.
-func ignoredByName(t *testing.T, w World, name string) {
+// others, and is refused where it cannot be ignored.
+func ignoredByName(t *testing.T, w World, c Check) {
 	t.Helper()
-	w.Ignore = []string{name}
+	w.Ignore = []string{c.Name}
+	if c.Mandatory != "" {
+		if results, err := Preflight(w); err == nil || results != nil {
+			t.Errorf("%s is ignored: %v", c.Name, results)
+		}
+		return
+	}
 	for _, r := range must(t, w) {
-		if r.Ignored != (r.Check == name) {
-			t.Errorf("with %s ignored: %q", name, r)
+		if r.Ignored != (r.Check == c.Name) {
+			t.Errorf("with %s ignored: %q", c.Name, r)
 		}
 	}
-	if worst := Worst(of(name, must(t, w))); worst != 0 {
+	if worst := Worst(of(c.Name, must(t, w))); worst != 0 {
 		t.Errorf("ignored results still count as %v", worst)
 	}
 }
 
-func TestIgnoreUnknown(t *testing.T) {
-	w := goodWorld()
-	w.Ignore = []string{"ports", "port", "all", "Memory"}
-	results, err := Preflight(w)
-	if err == nil || results != nil {
-		t.Fatalf("%v, %v", results, err)
-	}
-	for _, part := range []string{`"port", "all", "Memory"`, "the checks are root, os,", "foreign"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q does not say %q", err, part)
-		}
-	}
-	if err := ValidateIgnore(Names()); err != nil {
-		t.Error(err)
+func TestValidateIgnore(t *testing.T) {
+	for _, tt := range []struct {
+		name, ignore string
+		want, not    []string
+	}{
+		{name: "none"},
+		{name: "all that can be ignored", ignore: strings.Join(Names(), " ")},
+		{
+			name: "no checks", ignore: "ports port all Memory",
+			want: []string{`no preflight check is named "port", "all", "Memory"`, "the checks that can be ignored are root, os,", "foreign"}, not: []string{"authority"},
+		},
+		{
+			name: "one that cannot be ignored", ignore: "ports authority",
+			want: []string{"the preflight check authority cannot be ignored: nodes of two authorities"}, not: []string{"no preflight check"},
+		},
+		{name: "both", ignore: "port authority", want: []string{"check authority cannot be ignored", `is named "port"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := goodWorld()
+			w.Ignore = strings.Fields(tt.ignore)
+			_, err := Preflight(w)
+			if (err != nil) != (len(tt.want) > 0) {
+				t.Fatalf("error: %v", err)
+			}
+			for _, part := range tt.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not say %q", err, part)
+				}
+			}
+			for _, part := range tt.not {
+				if strings.Contains(err.Error(), part) {
+					t.Errorf("%q says %q", err, part)
+				}
+			}
+		})
 	}
 }
 
@@ -303,7 +338,11 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s: %s, want %s", v.Check.Name, v, word)
 		}
 	}
-	if diff := gocmp.Diff(Names(), names); diff != "" {
+	var checks []string
+	for _, c := range Checks() {
+		checks = append(checks, c.Name)
+	}
+	if diff := gocmp.Diff(checks, names); diff != "" {
 		t.Errorf("not every check once and in order (-want +got):\n%s", diff)
 	}
 	if found != len(results) {

@@ -14,6 +14,7 @@ type room struct {
 	// what leaves room to work: less is warned about.
 	need, want int64
 	inodes     int64
+	pushed     int64           // what it needs where files are uploaded; 0: no more than need
 	only       func(Host) bool // nil: every host
 	exec       bool            // programs are run from it
 	why        string
@@ -21,14 +22,15 @@ type room struct {
 
 // rooms lists what is put where. The needs are what one release takes up, rounded
 // up: binaries 0.4 GiB, images of a control plane 1.5 GiB unpacked, and the
-// archives of both in our cache below /var/lib. An etcd member may grow to its
+// archives of both in our cache below /var/lib. Where they are uploaded, the
+// archives are in /tmp first. An etcd member may grow to its
 // quota of 2 GiB, and needs as much again to compact and to take a snapshot.
 func rooms() []room {
 	return []room{
 		{path: "/etc", need: 16 * mebibyte, want: 64 * mebibyte, inodes: 1_000, why: "certificates and configuration"},
 		{path: "/usr/local", need: 512 * mebibyte, want: 1024 * mebibyte, inodes: 1_000, exec: true, why: "binaries"},
 		{path: "/opt", need: 128 * mebibyte, want: 256 * mebibyte, inodes: 1_000, exec: true, why: "CNI plugins"},
-		{path: "/tmp", need: 16 * mebibyte, want: 64 * mebibyte, inodes: 100, why: "short-lived files"},
+		{path: "/tmp", need: 16 * mebibyte, want: 64 * mebibyte, inodes: 100, pushed: 512 * mebibyte, why: "short-lived files"},
 		{path: "/var/log", need: 64 * mebibyte, want: 1024 * mebibyte, inodes: 1_000, why: "logs of pods"},
 		{path: "/var/lib", need: 512 * mebibyte, want: 1024 * mebibyte, inodes: 1_000, why: "the cache of files"},
 		{path: "/var/lib/containerd", need: 2048 * mebibyte, want: 10240 * mebibyte, inodes: 10_000, exec: true, why: "images and containers"},
@@ -38,7 +40,8 @@ func rooms() []room {
 }
 
 // Hosts of ours have most of it already: there only a file system that is all but
-// full is refused, since not even a small file could be replaced safely.
+// full is refused, since not even a small file could be replaced safely. What an
+// upgrade uploads is not known yet, and no reason to refuse a run that uploads nothing.
 const (
 	managedNeed   = 64 * mebibyte
 	managedInodes = 1_000
@@ -67,6 +70,10 @@ func volumes(t *T, h Host, f facts.Facts) []volume {
 		if i < 0 {
 			all = append(all, volume{mount: m})
 			i = len(all) - 1
+		}
+		if t.Pushed {
+			r.need = max(r.need, r.pushed)
+			r.want = max(r.want, r.need)
 		}
 		v := &all[i]
 		v.need, v.want, v.inodes = v.need+r.need, v.want+r.want, v.inodes+r.inodes

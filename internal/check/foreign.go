@@ -8,55 +8,54 @@ import (
 	"kubewright/internal/facts"
 )
 
+const wrongHost = "see that the inventory names the right host"
+
 // checkForeign keeps us from taking over what somebody else built. A host with our
 // marker, or with our manifest for this cluster, is ours, finished or not.
 func checkForeign(t *T, h Host, f facts.Facts) {
-	const wrongHost = "see that the inventory names the right host"
-	if f.OursMarker != "" {
-		name, id, ok := f.Marker()
-		if !t.Requiref(ok, "restore the file, or remove it together with the node",
-			"/var/lib/kubewright/cluster cannot be read: %q", f.OursMarker) {
-			return
-		}
-		if !t.Requiref(name == t.ClusterName, wrongHost+"; to move it, reset it with the spec of "+name,
-			"the host belongs to the cluster %s", name) {
-			return
-		}
-		if !t.Requiref(t.ClusterID == "" || id == t.ClusterID, wrongHost+"; or reset it first",
-			"the host belongs to another cluster that is also named %s (id %s, not %s)", name, id, t.ClusterID) {
-			return
-		}
+	claimed, denied := t.claim(h.Name)
+	if denied {
+		refuseMarker(t, f)
 	}
-	checkAuthority(t, f)
-	if t.ours(h.Name) {
+	if claimed || denied {
 		return
 	}
-	if evidence := clusterEvidence(f.Foreign); len(evidence) > 0 {
+	if evidence := clusterEvidence(f); len(evidence) > 0 {
 		t.Requiref(false, wrongHost+"; if it does, remove that cluster with the tool that made it (kubeadm reset, k3s-uninstall.sh, ...)",
 			"there are signs of another cluster: %s", strings.Join(evidence, ", "))
 	}
 	checkEngine(t, f.Foreign)
 }
 
+// refuseMarker says why a marker is not that of this cluster.
+func refuseMarker(t *T, f facts.Facts) {
+	name, id, ok := f.Marker()
+	switch {
+	case !ok:
+		t.Requiref(false, "restore the file, or remove it together with the node",
+			"/var/lib/kubewright/cluster cannot be read: %q", f.OursMarker)
+	case name != t.ClusterName:
+		t.Requiref(false, wrongHost+"; to move it, reset it with the spec of "+name,
+			"the host belongs to the cluster %s", name)
+	default:
+		t.Requiref(false, wrongHost+"; or reset it first",
+			"the host belongs to another cluster that is also named %s (id %s, not %s)", name, id, t.ClusterID)
+	}
+}
+
 // checkAuthority compares the certificate authorities on the host with that of the
 // cluster. Two are never mixed, whoever made them.
-func checkAuthority(t *T, f facts.Facts) {
-	if t.CAFingerprint == "" {
-		return
-	}
-	for _, found := range []struct{ where, fingerprint string }{
-		{"/etc/kubernetes/pki/ca.crt", f.Foreign.CAFingerprint},
-		{"/etc/kubernetes/kubelet.conf", f.Foreign.KubeletCA},
-	} {
-		t.Requiref(found.fingerprint == "" || found.fingerprint == t.CAFingerprint,
-			"restore the right file from another control plane, or reset the host",
-			"%s holds another certificate authority (%s) than the cluster (%s)", found.where, found.fingerprint, t.CAFingerprint)
+func checkAuthority(t *T, h Host, _ facts.Facts) {
+	for _, a := range t.strangeAuthorities(h.Name) {
+		t.Requiref(false, "restore the right file from another control plane, or reset the host",
+			"%s holds another certificate authority (%s) than the cluster (%s)", a.where, a.fingerprint, t.CAFingerprint)
 	}
 }
 
 // clusterEvidence names what a cluster left on the host.
-func clusterEvidence(f facts.Foreign) []string {
+func clusterEvidence(of facts.Facts) []string {
 	var evidence []string
+	f := of.Foreign
 	see := func(found bool, what string) {
 		if found {
 			evidence = append(evidence, what)
@@ -79,6 +78,10 @@ func clusterEvidence(f facts.Foreign) []string {
 	see(f.K0s, "k0s")
 	see(f.RKE2, "RKE2")
 	see(f.Microk8s, "MicroK8s")
+	for _, iface := range of.Interfaces {
+		maker := otherNetwork(iface.Name)
+		see(maker != "", "the interface "+iface.Name+" of "+maker+" (which stays until the next boot)")
+	}
 	return evidence
 }
 
@@ -98,6 +101,11 @@ func checkEngine(t *T, f facts.Foreign) {
 	case f.Docker:
 		t.Assertf(false, "remove it if nobody needs it", "Docker is installed, though it does not run")
 	}
+	// CRI-O shares no socket, configuration or state with containerd: ours takes nothing from it,
+	// and the kubelet is told which of the two to use. A kubelet that runs on CRI-O is a sign of a
+	// cluster of its own. So what is left are two engines that share memory, disk and CNI folder.
+	t.Assertf(!f.CRIO, "stop and disable crio if nobody needs it",
+		"CRI-O runs here; our containerd will run beside it, and the kubelet will not see its containers")
 	// The first file by name wins, whoever wrote it.
 	const ours = "10-calico.conflist"
 	var first []string

@@ -133,8 +133,7 @@ func diskTable() map[string][]faulty {
 	}
 	managed := func(change func(World) World) func(World) World {
 		return func(w World) World {
-			w.Managed["worker1"] = true
-			return change(w)
+			return change(w.traced("worker1"))
 		}
 	}
 	return map[string][]faulty{
@@ -151,6 +150,20 @@ func diskTable() map[string][]faulty {
 					f.Mounts[i].FreeBytes = 3000 * mebibyte
 				}
 			}), []string{"refuse worker1: / has 3000 MiB free"}},
+			{"files are uploaded", func(w World) World {
+				w.Pushed = true
+				return free("/tmp", 511*mebibyte)(w)
+			}, []string{"refuse worker1: /tmp has 511 MiB free; /tmp need 512 MiB"}},
+			{"files are uploaded, and just fit", func(w World) World {
+				w.Pushed = true
+				w = worker1(func(f *facts.Facts) { mount(f, "/tmp", func(m *facts.Mount) { m.SizeBytes = 600 * mebibyte }) })(w)
+				return free("/tmp", 512*mebibyte)(w)
+			}, nil},
+			{"files are uploaded, to a host of ours", func(w World) World {
+				w.Pushed = true
+				return managed(free("/tmp", 64*mebibyte))(w)
+			}, nil},
+			{"files are not uploaded", free("/tmp", 64*mebibyte), nil},
 			{"little room", free("/var/lib/containerd", 5<<30), []string{"warn worker1: will not last"}},
 			{"15 percent", free("/var/lib/containerd", 14<<30), []string{"warn worker1: DiskPressure"}},
 			{"15 percent with eviction set", func(w World) World {

@@ -18,6 +18,8 @@ type port struct {
 	what   string
 	on     func(World, Host) bool
 	local  bool // on loopback only: a firewall need not open it
+	// from are the nodes that connect to it; nil when no node does.
+	from func(World, Host) bool
 }
 
 func everyNode(World, Host) bool        { return true }
@@ -31,15 +33,15 @@ func ports(w World) []port {
 		api = defaultAPIServerPort
 	}
 	return []port{
-		{number: api, proto: "tcp", what: "kube-apiserver", on: controlPlane},
-		{number: 2379, proto: "tcp", what: "etcd clients", on: etcdMember},
-		{number: 2380, proto: "tcp", what: "etcd peers", on: etcdMember},
+		{number: api, proto: "tcp", what: "kube-apiserver", on: controlPlane, from: everyNode},
+		{number: 2379, proto: "tcp", what: "etcd clients", on: etcdMember, from: controlPlane},
+		{number: 2380, proto: "tcp", what: "etcd peers", on: etcdMember, from: etcdMember},
 		{number: 2381, proto: "tcp", what: "etcd metrics", on: etcdMember, local: true},
-		{number: 4789, proto: "udp", what: "VXLAN", on: func(w World, _ Host) bool { return w.VXLAN }},
+		{number: 4789, proto: "udp", what: "VXLAN", on: func(w World, _ Host) bool { return w.VXLAN }, from: everyNode},
 		{number: 10248, proto: "tcp", what: "kubelet health", on: everyNode, local: true},
 		{number: 10249, proto: "tcp", what: "kube-proxy metrics", on: everyNode, local: true},
-		{number: 10250, proto: "tcp", what: "kubelet", on: everyNode},
-		{number: 10256, proto: "tcp", what: "kube-proxy health", on: everyNode},
+		{number: 10250, proto: "tcp", what: "kubelet", on: everyNode, from: controlPlane},
+		{number: 10256, proto: "tcp", what: "kube-proxy health", on: everyNode}, // load balancers ask it
 		{number: 10257, proto: "tcp", what: "kube-controller-manager", on: controlPlane, local: true},
 		{number: 10259, proto: "tcp", what: "kube-scheduler", on: controlPlane, local: true},
 	}
@@ -96,7 +98,30 @@ func madeByCluster(iface string) bool {
 		"vxlan.calico", "vxlan-v6.calico", "wireguard.cali", "wg-v6.cali", "tunl0",
 		"cni0", "flannel.1", "flannel-v6.1", "flannel-wg", "kube-ipvs0", "nodelocaldns",
 	}
-	return strings.HasPrefix(iface, "cali") || slices.Contains(exact, iface)
+	// Open vSwitch names its end of every Geneve tunnel so, Antrea's and those of others alike.
+	const geneve = "genev_sys_"
+	return strings.HasPrefix(iface, "cali") || strings.HasPrefix(iface, geneve) ||
+		slices.Contains(exact, iface) || otherNetwork(iface) != ""
+}
+
+// otherNetwork names the pod network that makes interfaces of this name; "" where we know none, or
+// cannot tell it from one of our own. On a host of ours it is what the user installed with
+// spec.network.cni none; on any other it is a sign of another cluster, which says more than that
+// its addresses are in our CIDRs. The interfaces of Calico and flannel are left out: they also
+// outlive a reset of ours, until the next boot, and do no harm.
+func otherNetwork(iface string) string {
+	for _, n := range []struct{ prefix, name string }{
+		{"cilium_", "Cilium"}, {"antrea-", "Antrea"}, {"kube-bridge", "kube-router"}, {"kube-dummy-if", "kube-router"},
+		{"vethwe-", "Weave Net"}, {"ovn-k8s-", "OVN-Kubernetes"},
+	} {
+		if strings.HasPrefix(iface, n.prefix) {
+			return n.name
+		}
+	}
+	if iface == "weave" { // a short word, which may begin the name of anything
+		return "Weave Net"
+	}
+	return ""
 }
 
 // cidr is a range of addresses that the cluster takes for itself.
@@ -171,10 +196,13 @@ func checkResolvers(t *T, _ Host, f facts.Facts) {
 		"the host has no name server") {
 		return
 	}
-	reachable := slices.ContainsFunc(f.Nameservers, func(server string) bool {
-		addr, err := netip.ParseAddr(server)
-		return err == nil && !addr.IsLoopback()
-	})
-	t.Requiref(reachable, "name a server that is not on loopback, in /etc/resolv.conf or in the resolver's own list (/run/systemd/resolve/resolv.conf)",
-		"%s names only %s: inside a pod that is the pod itself, and CoreDNS would ask itself for ever", f.ResolvConf, strings.Join(f.Nameservers, ", "))
+	// One is enough to do harm: CoreDNS takes them all, finds that it asks itself, and stops.
+	var loopback []string
+	for _, server := range f.Nameservers {
+		if addr, err := netip.ParseAddr(server); err == nil && (addr.Unmap().IsLoopback() || addr.IsUnspecified()) {
+			loopback = append(loopback, server)
+		}
+	}
+	t.Requiref(len(loopback) == 0, "name only servers that are not on loopback, in /etc/resolv.conf or in the resolver's own list (/run/systemd/resolve/resolv.conf)",
+		"%s would be handed to pods and names %s: inside a pod that is the pod itself, and CoreDNS would ask itself for ever", f.ResolvConf, strings.Join(loopback, ", "))
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,8 +142,7 @@ func networkTable() map[string][]faulty {
 	}
 	managed := func(change func(World) World) func(World) World {
 		return func(w World) World {
-			w.Managed["cp1"], w.Managed["worker1"] = true, true
-			return change(w)
+			return change(w.traced("cp1", "worker1"))
 		}
 	}
 	resolvers := func(servers ...string) func(World) World {
@@ -202,6 +202,13 @@ func networkTable() map[string][]faulty {
 				w = route("10.244.1.5/32", "cali0123456789a")(w)
 				return route("10.244.7.0/26", "vxlan.calico")(w)
 			}, nil},
+			{"interfaces of another pod network", func(w World) World {
+				for i, name := range otherNetworks() {
+					w = iface(name, netip.AddrFrom4([4]byte{10, 244, byte(i), 1}).String()+"/24")(w)
+				}
+				return route("10.244.7.0/24", "cilium_host")(iface("genev_sys_6081", "10.244.99.1/24")(w))
+			}, nil},
+			{"an interface with a name like another's", iface("weave-vpn", "10.244.3.1/24"), []string{"refuse worker1: of interface weave-vpn"}},
 			{"a route equal to the pod CIDR", route("10.244.0.0/16", "tun0"), []string{"refuse worker1: the pod CIDR 10.244.0.0/16 overlaps with the route to 10.244.0.0/16 via tun0"}},
 			{"a route inside of it", route("10.244.9.0/24", "tun0"), []string{"refuse worker1: 10.244.9.0/24"}},
 			{"a blackhole inside of it", route("10.244.9.0/26", ""), []string{"refuse worker1: to nowhere"}},
@@ -231,10 +238,26 @@ func networkTable() map[string][]faulty {
 		},
 		"resolvers": {
 			{"none", resolvers(), []string{"warn worker1: no name server"}},
-			{"loopback only", resolvers("127.0.0.53", "::1"), []string{"refuse worker1: /etc/resolv.conf names only 127.0.0.53, ::1"}},
-			{"loopback and another", resolvers("127.0.0.53", "10.1.0.1"), nil},
+			{"loopback only", resolvers("127.0.0.53", "::1"), []string{"refuse worker1: /etc/resolv.conf would be handed to pods and names 127.0.0.53, ::1: inside"}},
+			{"loopback and another", resolvers("10.1.0.1", "127.0.0.53"), []string{"refuse worker1: names 127.0.0.53: inside a pod that is the pod itself, and CoreDNS would ask itself for ever; name only servers"}},
+			{"loopback in other spellings", resolvers("::ffff:127.0.0.1", "0.0.0.0"), []string{"refuse worker1: names ::ffff:127.0.0.1, 0.0.0.0"}},
 			{"with a zone", resolvers("fe80::1%eth0"), nil},
 		},
+	}
+}
+
+// otherNetworks are interfaces of pod networks that we do not install.
+func otherNetworks() []string {
+	return []string{"cilium_host", "cilium_net", "weave", "vethwe-bridge", "antrea-gw0", "kube-bridge", "kube-dummy-if", "ovn-k8s-mp0"}
+}
+
+// TestOtherNetworks: each of them is a sign of another cluster.
+func TestOtherNetworks(t *testing.T) {
+	for _, name := range otherNetworks() {
+		f := facts.Facts{Interfaces: []facts.Interface{{Name: name}}}
+		if evidence := clusterEvidence(f); len(evidence) != 1 || !strings.Contains(evidence[0], "the interface "+name+" of ") {
+			t.Errorf("%s: %q", name, evidence)
+		}
 	}
 }
 
@@ -248,6 +271,13 @@ func foreignTable() map[string][]faulty {
 			return w.on("worker1", func(of *facts.Facts) { of.OursMarker, of.Foreign = marker, f })
 		}
 	}
+	interfaces := func(names ...string) func(World) World {
+		return worker1(func(of *facts.Facts) {
+			for _, name := range names {
+				of.Interfaces = append(of.Interfaces, facts.Interface{Name: name})
+			}
+		})
+	}
 	ourWorker := facts.Foreign{
 		KubeletConf: true, KubeletServer: "https://10.1.0.10:6443", KubeletCA: "sha256:ours", CA: true,
 		CAFingerprint: "sha256:ours", KubeletRunning: true, Containerd: true, ContainerdConfig: true,
@@ -256,7 +286,7 @@ func foreignTable() map[string][]faulty {
 	return map[string][]faulty{
 		"foreign": {
 			{"ours and complete", marked("lab 1234", ourWorker), nil},
-			{"ours by its manifest alone", func(w World) World { w.Managed["worker1"] = true; return foreign(ourWorker)(w) }, nil},
+			{"ours by its manifest alone", func(w World) World { return foreign(ourWorker)(w.traced("worker1")) }, nil},
 			{"ours and unfinished", marked("lab 1234", facts.Foreign{ContainerdConfig: true, Manifests: []string{"etcd.yaml"}}), nil},
 			{"ours before the id is known", func(w World) World {
 				w = marked("lab 1234", ourWorker)(w)
@@ -269,20 +299,13 @@ func foreignTable() map[string][]faulty {
 			{"a worker of a kubeadm cluster", foreign(facts.Foreign{
 				KubeletConf: true, KubeletServer: "https://old:6443", KubeletCA: "sha256:other", Kubeadm: true, KubeletRunning: true,
 			}), []string{
-				"refuse worker1: /etc/kubernetes/kubelet.conf holds another certificate authority (sha256:other) than the cluster (sha256:ours)",
 				"refuse worker1: /etc/kubernetes/kubelet.conf for https://old:6443, files of a kubeadm run in /var/lib/kubelet, a running kubelet",
 			}},
 			{"a control plane", foreign(facts.Foreign{
 				AdminConf: true, CA: true, CAKey: true, CAFingerprint: "sha256:ours", EtcdData: true,
 				Manifests: []string{"etcd.yaml", "kube-apiserver.yaml"},
 			}), []string{"refuse worker1: /etc/kubernetes/admin.conf, /etc/kubernetes/pki/ca.crt, /etc/kubernetes/pki/ca.key, static pods in /etc/kubernetes/manifests (etcd.yaml, kube-apiserver.yaml), /var/lib/etcd/member"}},
-			{"a second CA on a host of ours", marked("lab 1234", facts.Foreign{CA: true, CAFingerprint: "sha256:other"}), []string{"refuse worker1: /etc/kubernetes/pki/ca.crt holds another"}},
-			{"a CA that cannot be read", marked("lab 1234", facts.Foreign{KubeletCA: facts.Unreadable}), []string{"refuse worker1: (unreadable)"}},
-			{"a CA before there is one", func(w World) World {
-				w = marked("lab 1234", facts.Foreign{CA: true, CAFingerprint: "sha256:first"})(w)
-				w.CAFingerprint = ""
-				return w
-			}, nil},
+			{"a second CA on a host of ours, which is not its matter", marked("lab 1234", facts.Foreign{CA: true, CAFingerprint: "sha256:other"}), nil},
 			{"kubeadm's package", foreign(facts.Foreign{KubeadmUnit: true}), []string{"refuse worker1: 10-kubeadm.conf"}},
 			{"k3s", foreign(facts.Foreign{K3s: true}), []string{"refuse worker1: another cluster: k3s;"}},
 			{"k0s", foreign(facts.Foreign{K0s: true}), []string{"refuse worker1: k0s"}},
@@ -291,6 +314,12 @@ func foreignTable() map[string][]faulty {
 			{"Docker", foreign(facts.Foreign{Docker: true, DockerRunning: true, Containerd: true, ContainerdConfig: true}), []string{"refuse worker1: Docker runs here"}},
 			{"Docker that is off", foreign(facts.Foreign{Docker: true}), []string{"warn worker1: Docker is installed"}},
 			{"containerd", foreign(facts.Foreign{Containerd: true}), []string{"refuse worker1: a containerd that is not ours"}},
+			{"CRI-O", foreign(facts.Foreign{CRIO: true}), []string{"warn worker1: CRI-O runs here"}},
+			{"CRI-O beside ours", marked("lab 1234", facts.Foreign{CRIO: true, Containerd: true}), nil},
+			{"a cluster on CRI-O", foreign(facts.Foreign{CRIO: true, KubeletRunning: true}), []string{"refuse worker1: a running kubelet", "warn worker1: CRI-O"}},
+			{"a pod network", interfaces("cilium_host", "genev_sys_6081", "vxlan.calico", "cni0"), []string{"refuse worker1: signs of another cluster: the interface cilium_host of Cilium (which stays until the next boot); see"}},
+			{"the user's own pod network", func(w World) World { return interfaces("cilium_host")(w.traced("worker1")) }, nil},
+			{"what an earlier cluster of ours left", interfaces("vxlan.calico", "cali0123456789a", "tunl0", "genev_sys_6081"), nil},
 			{"containerd's configuration", foreign(facts.Foreign{ContainerdConfig: true}), []string{"refuse worker1: config.toml exists"}},
 			{"a CNI configuration that wins", foreign(facts.Foreign{CNIConfigs: []string{"05-cilium.conflist", "10-aaa.conf"}}), []string{"refuse worker1: 05-cilium.conflist, 10-aaa.conf"}},
 			{"CNI files that do no harm", foreign(facts.Foreign{CNIConfigs: []string{"00-README", "87-podman-bridge.conflist", "calico-kubeconfig"}}), nil},

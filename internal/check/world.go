@@ -34,11 +34,17 @@ type World struct {
 	// ClockSkew is the clock of the host minus the clock of the operator's
 	// machine.
 	ClockSkew map[string]time.Duration
-	// Managed hosts carry our manifest for this cluster: the ports, files and
-	// running services found there are our own. So they are on hosts that carry
-	// only the marker of this cluster, where a run was interrupted.
-	Managed map[string]bool
+	// Traces is what our manifest on each host lists. With the marker it tells [World.State]:
+	// on hosts that are ours the ports, files and running services are our own.
+	Traces map[string]Traces
+	// Closed are the connections between nodes that were tried and did not come about, and
+	// Unprobed says of hosts why they could try none.
+	Closed   []Closed
+	Unprobed map[string]string
 
+	// Pushed says that files are always given to the hosts over the connection: they are
+	// uploaded to /tmp, all that a host needs before the first is put in its place.
+	Pushed bool
 	// Unfetchable lists for each host the URLs of files that it needs and cannot get, and
 	// MustFetch says that it is not to be given them. Which files a host needs is known once it
 	// was compared with what is wanted.
@@ -59,10 +65,4 @@ type Host struct {
 	NodeIP netip.Addr
 
 	ControlPlane, Etcd, Worker bool
-}
-
-// ours says whether the host is part of this cluster already, finished or not.
-func (w World) ours(host string) bool {
-	name, id, ok := w.Facts[host].Marker()
-	return w.Managed[host] || ok && name == w.ClusterName && (w.ClusterID == "" || id == w.ClusterID)
 }

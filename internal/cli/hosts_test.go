@@ -135,7 +135,7 @@ func TestDoctorOnARealHost(t *testing.T) {
 	o := kubewright(t, "doctor", "-f", file, "-o", "json", "--stats")
 	var d diagnosis
 	o.decode(t, &d)
-	if len(d.Checks) != len(check.Names()) || len(d.Hosts) != 1 || d.Hosts[0] != "cp1" {
+	if len(d.Checks) != len(check.Checks()) || len(d.Hosts) != 1 || d.Hosts[0] != "cp1" {
 		t.Errorf("%d checks of %v", len(d.Checks), d.Hosts)
 	}
 	verdicts := map[string]string{}
@@ -169,7 +169,7 @@ func TestDoctorWithAHostThatDoesNotAnswer(t *testing.T) {
 	o := kubewright(t, "doctor", "-f", file, "-o", "json").want(t, 11, "worker1: cannot reach 127.0.0.2:1", "refused by preflight")
 	var d diagnosis
 	o.decode(t, &d)
-	if d.OK || len(d.Hosts) != 1 || d.Hosts[0] != "cp1" || len(d.Unreached) != 1 || len(d.Checks) != len(check.Names()) {
+	if d.OK || len(d.Hosts) != 1 || d.Hosts[0] != "cp1" || len(d.Unreached) != 1 || len(d.Checks) != len(check.Checks()) {
 		t.Errorf("diagnosis: %+v", d)
 	}
 	if text := kubewright(t, "doctor", "-f", file).want(t, 11).out; !strings.Contains(text, "\nnot reached  worker1: cannot reach 127.0.0.2:1") {

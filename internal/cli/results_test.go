@@ -106,8 +106,8 @@ func TestDoctorWithNothingToSay(t *testing.T) {
 	if err := d.text(&text); err != nil {
 		t.Fatal(err)
 	}
-	names := check.Names()
-	if !d.OK || d.refusal() != nil || strings.Count(text.String(), "\nok  ")+1 != len(names) || !strings.HasSuffix(text.String(), " checks of 1 host: 25 ok\n") {
+	names := check.Checks()
+	if !d.OK || d.refusal() != nil || strings.Count(text.String(), "\nok  ")+1 != len(names) || !strings.HasSuffix(text.String(), " checks of 1 host: 27 ok\n") {
 		t.Errorf("ok is %v, the refusal is %v, %d checks:\n%s", d.OK, d.refusal(), len(names), text.String())
 	}
 	if d := newDiagnosis("lab", &engine.Diagnosis{Hosts: []string{"cp1"}, Unreached: map[string]error{"cp2": errors.New("x")}}); d.OK {

@@ -101,8 +101,9 @@ func (s *Session) preflight(only ...string) ([]check.Result, error) {
 func (s *Session) checkWorld() check.World {
 	w := check.World{
 		ClusterName: s.Cluster.Name, PodCIDR: s.Cluster.Network.PodCIDR, ServiceCIDR: s.Cluster.Network.ServiceCIDR,
-		Unfetchable: map[string][]string{}, SourceFailure: s.sourceFailure, MustFetch: s.Cluster.Artifacts.Delivery == "fetch",
-		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Managed: map[string]bool{}, Ignore: s.Cluster.IgnoreChecks,
+		Unfetchable: map[string][]string{}, SourceFailure: s.sourceFailure,
+		MustFetch: s.Cluster.Artifacts.Delivery == "fetch", Pushed: s.Cluster.Artifacts.Delivery == "push",
+		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Traces: map[string]check.Traces{}, Ignore: s.Cluster.IgnoreChecks,
 		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.Endpoint.Port,
 	}
 	_, w.EvictionSet = s.Cluster.KubeletConfig["evictionHard"]
@@ -116,19 +117,35 @@ func (s *Session) checkWorld() check.World {
 			Etcd: m.Has(inventory.RoleEtcd), Worker: m.Has(inventory.RoleWorker),
 		})
 		w.Facts[m.Name], w.ClockSkew[m.Name] = m.facts, m.skew
-		w.Managed[m.Name], w.Unfetchable[m.Name] = s.managed(m), m.unfetchable
+		w.Traces[m.Name], w.Unfetchable[m.Name] = s.traces(m), m.unfetchable
 	}
 	return w
 }
 
-// managed tells whether a host is ours already: it carries a manifest, and the marker of
-// this cluster or, when the very first run was cut before it, none.
-func (s *Session) managed(m *member) bool {
-	if len(m.observed.Manifest) == 0 {
-		return false
+// traces counts what our manifest on a host lists, and what is wanted there and not in it. A
+// folder that was there before us is never in it, and not missed.
+func (s *Session) traces(m *member) check.Traces {
+	files, err := caFiles(m)
+	t := check.Traces{Draft: err == nil && m.Has(inventory.RoleControlPlane) && unfinished(m, files)}
+	for _, digest := range m.observed.Manifest {
+		if sh.Pending(digest) {
+			t.Begun++
+		} else {
+			t.Applied++
+		}
 	}
-	name, id, marked := m.facts.Marker()
-	return !marked || (name == s.Cluster.Name && (s.knownID() == "" || id == s.knownID()))
+	groups, err := plan.Desired(s.Phases, s.Cluster, plan.Target{Host: m.Host, Looked: true, Facts: m.facts})
+	if err != nil {
+		t.Missing++ // what cannot be told is not complete; the plan says why
+	}
+	for _, g := range groups {
+		for _, r := range g.Resources {
+			if _, listed := m.observed.Manifest[string(r.ID())]; !listed && r.ID().Kind() != "dir" {
+				t.Missing++
+			}
+		}
+	}
+	return t
 }
 
 // target completes what is known of each host: facts, authorities, artifacts.

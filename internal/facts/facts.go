@@ -61,9 +61,9 @@ type Facts struct {
 	Swaps      []string // active swap devices and files
 
 	// Nameservers are those of ResolvConf, the file the kubelet should hand to
-	// pods: /etc/resolv.conf, or, when that names only loopback addresses and
-	// the real list is kept elsewhere (systemd-resolved, NetworkManager), the
-	// file with the real list.
+	// pods: /etc/resolv.conf, or, when that names a loopback address and the
+	// real list is kept elsewhere (systemd-resolved, NetworkManager), the file
+	// with the real list.
 	Nameservers []string
 	ResolvConf  string
 
@@ -159,6 +159,7 @@ type Foreign struct {
 	DockerRunning        bool
 	// Containerd: running; ContainerdConfig: /etc/containerd/config.toml exists.
 	Containerd, ContainerdConfig bool
+	CRIO                         bool     // running
 	CNIConfigs                   []string // files in /etc/cni/net.d
 }
 

@@ -152,7 +152,8 @@ for f_p in /etc/kubernetes/kubelet.conf /etc/kubernetes/admin.conf /etc/kubernet
 	/var/lib/etcd/member /var/lib/kubelet/kubeadm-flags.env /var/lib/kubelet/instance-config.yaml \
 	/etc/systemd/system/kubelet.service.d/10-kubeadm.conf /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf \
 	/etc/rancher/k3s /var/lib/rancher/k3s /etc/rancher/rke2 /var/lib/rancher/rke2 /etc/k0s /var/lib/k0s \
-	/var/snap/microk8s /var/lib/docker /etc/containerd/config.toml /var/lib/kubewright/manifest; do
+	/var/snap/microk8s /var/lib/docker /etc/containerd/config.toml /run/crio/crio.sock \
+	/var/lib/kubewright/manifest; do
 	[ ! -e "$f_p" ] || f_put exists "$f_p"
 done
 for f_p in /etc/kubernetes/manifests/*; do
@@ -169,7 +170,7 @@ fi
 
 # systemd keeps a link for every unit that is active, and removes it with the
 # activity. The link points nowhere.
-for f_c in kubelet containerd docker k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker \
+for f_c in kubelet containerd docker crio k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker \
 	firewalld nftables iptables netfilter-persistent; do
 	[ ! -L "/run/systemd/units/invocation:$f_c.service" ] || f_put active "$f_c"
 done

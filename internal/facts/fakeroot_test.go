@@ -243,6 +243,39 @@ func TestScriptOurs(t *testing.T) {
 	}
 }
 
+// TestScriptCRIO: its socket or its unit says that CRI-O runs, its files do not.
+func TestScriptCRIO(t *testing.T) {
+	argv := shells(t)["dash"]
+	if argv == nil {
+		t.Skip("no dash here")
+	}
+	for _, tt := range []struct {
+		name, file, link string
+		want             bool
+	}{
+		{"its socket", "/run/crio/crio.sock", "", true},
+		{"its unit", "", "/run/systemd/units/invocation:crio.service", true},
+		{"its configuration", "/etc/crio/crio.conf", "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			host := rocky()
+			if tt.file != "" {
+				host.files[tt.file] = ""
+			}
+			if tt.link != "" {
+				host.links[tt.link] = "1"
+			}
+			f, err := Parse([]byte(host.look(t, argv, rockyCommands())))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Foreign.CRIO != tt.want {
+				t.Errorf("CRI-O runs: %v", f.Foreign.CRIO)
+			}
+		})
+	}
+}
+
 func TestScriptFirewalls(t *testing.T) {
 	const unit = "/run/systemd/units/invocation:"
 	tests := []struct {

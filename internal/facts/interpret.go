@@ -310,6 +310,7 @@ func fillForeign(f *Facts, r report) error {
 		DockerRunning:    running("docker"),
 		Containerd:       running("containerd"),
 		ContainerdConfig: exists("/etc/containerd/config.toml"),
+		CRIO:             exists("/run/crio/crio.sock") || running("crio"),
 		CNIConfigs:       slices.Sorted(slices.Values(r.values["cni"])),
 	}
 	if v := r.one("ca"); v != "" {

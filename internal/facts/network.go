@@ -282,9 +282,9 @@ func fillListening(f *Facts, r report) error {
 // resolvConf is where the C library looks; the kubelet's default as well.
 const resolvConf = "/etc/resolv.conf"
 
-// fillResolvers chooses the file whose name servers a pod can reach. A loopback
-// address is the host's own stub: handed to pods it is their own loopback, and
-// CoreDNS would forward to itself.
+// fillResolvers chooses the file whose name servers a pod can reach, every one of
+// them. A loopback address is the host's own stub: handed to pods it is their own
+// loopback, and CoreDNS would forward to itself, be it to one server of several.
 func fillResolvers(f *Facts, r report) error {
 	servers := map[string][]string{}
 	for _, v := range r.values["nameserver"] {
@@ -292,20 +292,19 @@ func fillResolvers(f *Facts, r report) error {
 		servers[file] = append(servers[file], server)
 	}
 	f.ResolvConf = resolvConf
-	if !slices.ContainsFunc(servers[resolvConf], reachable) {
-		for _, file := range r.values["resolv-file"] {
-			if slices.ContainsFunc(servers[file], reachable) {
-				f.ResolvConf = file
-				break
-			}
+	for _, file := range append([]string{resolvConf}, r.values["resolv-file"]...) {
+		if len(servers[file]) > 0 && !slices.ContainsFunc(servers[file], unreachable) {
+			f.ResolvConf = file
+			break
 		}
 	}
 	f.Nameservers = servers[f.ResolvConf]
 	return nil
 }
 
-// reachable says whether a name server is one outside of the host's loopback.
-func reachable(server string) bool {
+// unreachable says whether a name server is none that a pod can reach: one on the
+// host's loopback, or no address at all.
+func unreachable(server string) bool {
 	addr, err := netip.ParseAddr(server)
-	return err == nil && !addr.IsLoopback() && !addr.IsUnspecified()
+	return err != nil || addr.Unmap().IsLoopback() || addr.IsUnspecified()
 }

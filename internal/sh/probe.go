@@ -167,7 +167,7 @@ func (l look) render(b *strings.Builder) {
 	l.renderUnits(b)
 	l.renderSysctls(b)
 	for _, name := range sortedKeys(l.modules) {
-		fmt.Fprintf(b, "if %s; then echo \"$M module %s yes\"; else echo \"$M module %s no\"; fi\n", moduleTest(name), name, name)
+		fmt.Fprintf(b, "if %[1]s; then echo \"$M module\" %[2]s yes; else echo \"$M module\" %[2]s no; fi\n", moduleTest(name), Quote(name))
 	}
 	l.renderReach(b)
 	if l.swap {
@@ -213,7 +213,7 @@ func sysctlPath(key string) string { return "/proc/sys/" + strings.ReplaceAll(ke
 // moduleTest is true when a module is loaded or compiled in: /sys/module has most of
 // both, and the facility itself tells for those that leave no entry there.
 func moduleTest(name string) string {
-	test := "[ -d /sys/module/" + strings.ReplaceAll(name, "-", "_") + " ]"
+	test := "[ -d " + Quote("/sys/module/"+strings.ReplaceAll(name, "-", "_")) + " ]"
 	switch name {
 	case "br_netfilter":
 		test += " || [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]"
@@ -293,7 +293,7 @@ func (l look) renderUnits(b *strings.Builder) {
 	// Where no systemd runs, there are no units: preflight has something to judge, and to say.
 	fmt.Fprintf(b, "{ systemctl show -p Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload %[1]s || { [ ! -d /run/systemd/system ] && printf 'Id=%%s\\nLoadState=not-found\\nActiveState=inactive\\nUnitFileState=\\n\\n' %[1]s; }; } | sed \"s/^/$M unit /\" || return 9\n", quoteAll(units))
 	for _, u := range units {
-		fmt.Fprintf(b, "if [ -e %[1]s ]; then d=; read -r d < %[1]s; echo \"$M started %[2]s $d\"; fi\n", Quote(startedPath(u)), u)
+		fmt.Fprintf(b, "if [ -e %[1]s ]; then d=; read -r d < %[1]s; echo \"$M started\" %[2]s \"$d\"; fi\n", Quote(startedPath(u)), Quote(u))
 	}
 }
 
