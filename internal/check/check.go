@@ -47,7 +47,7 @@ func Checks() []Check {
 		{Name: "resolvers", Short: "pods can reach a name server", run: eachHost(checkResolvers)},
 		{Name: "ports", Short: "the ports are free", run: eachHost(checkPorts)},
 		{Name: "firewall", Short: "no firewall is in the way", run: eachHost(checkFirewall)},
-		{Name: "reach", Short: "the nodes reach each other on the ports they need", run: checkReach},
+		{Name: Reach, Short: "the nodes reach each other on the ports they need", run: checkReach},
 		{Name: "selinux", Short: "SELinux is not in the way", run: eachHost(checkSELinux)},
 		{Name: "foreign", Short: "no other cluster or container engine is on the host", run: eachHost(checkForeign)},
 		{

@@ -8,6 +8,10 @@ import (
 	"strings"
 )
 
+// Reach is the name of the check that looks at connections between hosts. Trying them costs
+// scripts on all hosts, which is spared where the check is ignored.
+const Reach = "reach"
+
 // Link is a connection that a node opens to another. From and To are names of hosts; it goes to
 // To's node IP.
 type Link struct {

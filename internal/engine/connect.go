@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +106,12 @@ func (s *Session) unreached() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// member finds a host of the session by its name.
+func (s *Session) member(name string) *member {
+	i := slices.IndexFunc(s.hosts, func(m *member) bool { return m.Name == name })
+	return s.hosts[i]
 }
 
 // each runs f for all members at once. How many handshakes and sessions may be under way

@@ -52,6 +52,7 @@ func (e *Engine) Doctor(ctx context.Context) (_ *Diagnosis, _ []Stats, err error
 			adopt = errors.Join(adopt, err)
 		}
 	}
+	s.tryLinks(ctx, s.checkWorld(), true)
 	w := s.checkWorld()
 	w.ArtifactsUnknown = unknown
 	var input error

@@ -111,6 +111,8 @@ type Session struct {
 	locks *locks
 	// sourceFailure is why the digests of files could not be learned.
 	sourceFailure error
+	// links are the connections between hosts that were tried.
+	links links
 	// targets are what is known of the hosts that were seen, for API objects. Unlike those
 	// of the members, they stay what they were when the plan was made.
 	targets map[string]plan.Target

@@ -48,6 +48,8 @@ type lab struct {
 	// refuse makes hosts unreachable; hook is called before each script.
 	refuse map[string]bool
 	hook   func(hostName string, exec int64, script []byte) error
+	// network, when set, answers the scripts that try connections in place of the host.
+	network *network
 }
 
 // newLab makes hosts named cp1 (a control plane), w1, w2, and so on.
@@ -243,6 +245,9 @@ func (c *conn) Run(ctx context.Context, what host.Script, stdout io.Writer) erro
 	case <-alive:
 		return &host.LostError{Host: c.name, Op: "run", Err: net.ErrClosed}
 	default:
+	}
+	if c.lab.network != nil && bytes.Contains(script, []byte("kw_connect()")) {
+		return c.lab.network.run(ctx, c.name, script, stdout)
 	}
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()

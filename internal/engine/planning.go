@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"kubewright/internal/catalog"
@@ -37,11 +38,15 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	if err := s.beginsWhole(); err != nil {
 		return p, err
 	}
+	w := s.checkWorld()
+	var tried sync.WaitGroup
+	tried.Go(func() { s.tryLinks(ctx, w, false) })
 	err = s.target(ctx)
 	if err == nil {
 		err = s.planHosts(ctx)
 	}
-	found, refused := s.preflight(check.Artifacts)
+	tried.Wait()
+	found, refused := s.preflight(check.Artifacts, check.Reach)
 	p.Checks = append(p.Checks, found...)
 	switch {
 	case refused != nil:
@@ -108,6 +113,7 @@ func (s *Session) checkWorld() check.World {
 	}
 	_, w.EvictionSet = s.Cluster.KubeletConfig["evictionHard"]
 	w.ClusterID, w.CAFingerprint = s.knownID(), s.knownID()
+	w.Closed, w.Unprobed = s.links.closed, s.links.unprobed
 	for _, m := range s.hosts {
 		if m.observed == nil {
 			continue
