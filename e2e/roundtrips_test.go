@@ -14,9 +14,9 @@ import (
 // hosts there are.
 const (
 	planExecs  = 1 // a look
-	bareExecs  = 2 // a look, and whether the host can fetch the files it lacks
+	bareExecs  = 5 // a look, whether the host can fetch the files it lacks, and three to try connections
 	applyExecs = 2 // the lock and a look
-	joinExecs  = 6 // a bare host becomes a node
+	joinExecs  = 9 // a bare host becomes a node
 )
 
 // wantExecs checks what a run cost on each host; hosts that are not named have the limit "".
@@ -57,7 +57,7 @@ func TestNewWorker(t *testing.T) {
 	kubewright(t, grown.upArgs(c.dir)...).want(t, exitDone)
 
 	r := c.tool(t, "apply", "--yes", "--stats").want(t, exitDone)
-	wantExecs(t, r, len(c.nodes(t)), map[string]int{name: joinExecs, "": applyExecs})
+	wantExecs(t, r, len(c.nodes(t)), map[string]int{name: joinExecs, "": applyExecs + 1}) // they connect to it
 	await(t, c.nodeObjects().named(name), answerTimeout, func(nodes []*corev1.Node) string {
 		if len(nodes) == 0 {
 			return "the new node"

@@ -33,7 +33,7 @@ type network struct {
 var (
 	markerLine   = regexp.MustCompile(`(?m)^M=(\S+)$`)
 	tcpAttempt   = regexp.MustCompile(`kw_connect 10\.111\.0\.(\d+) (\d+)`)
-	udpAttempt   = regexp.MustCompile(`heard (\d+) "(\S+) 10\.111\.0\.(\d+) `)
+	udpAttempt   = regexp.MustCompile(`(?m)(10\.111\.0\.\d+ 4789 ?)+2>/dev/null &$`)
 	listensOn    = regexp.MustCompile(`(?m)^systemd-socket-activate `)
 	failedListen = errors.New("the line is cut")
 )
@@ -63,15 +63,16 @@ func (n *network) run(ctx context.Context, from string, script []byte, out io.Wr
 		}
 		fmt.Fprintf(&said, "%s "+verdict+"\n", marker, "10.111.0."+string(m[1])+":"+string(m[2]))
 	}
-	for _, m := range udpAttempt.FindAllSubmatch(script, -1) {
-		if n.passes(from, string(m[3]), string(m[1])+"/udp") {
-			n.mu.Lock()
-			listener := n.listeners[nameOf(string(m[3]))]
-			n.mu.Unlock()
-			if listener == nil {
-				continue // a dead one
-			}
-			fmt.Fprintf(listener, "%s heard %s %s\n", marker, m[1], m[2])
+	for address := range strings.FieldsSeq(strings.ReplaceAll(string(udpAttempt.Find(script)), "4789", "")) {
+		last, ok := strings.CutPrefix(address, "10.111.0.")
+		if !ok || !n.passes(from, last, "4789/udp") {
+			continue
+		}
+		n.mu.Lock()
+		listener := n.listeners[nameOf(last)]
+		n.mu.Unlock()
+		if listener != nil { // else it is a dead one
+			fmt.Fprintf(listener, "%s heard 4789 %s\n", marker, from)
 		}
 	}
 	fmt.Fprintf(&said, "%s end\n", marker)
