@@ -31,10 +31,12 @@ func kubelets() plan.Phase {
 			if err != nil {
 				return nil, err
 			}
+			// Secret, for staticPodURLHeader may log in, and a unit's environment name a proxy with
+			// its password.
 			want := []resource.Resource{
 				resource.Dir{Path: manifestsDir},
-				resource.File{Path: kubeletConfig, Content: config},
-				resource.File{Path: kubeletUnit, Content: unit},
+				resource.File{Path: kubeletConfig, Content: config, Secret: true},
+				resource.File{Path: kubeletUnit, Content: unit, Secret: true},
 				resource.Unit{Name: "kubelet.service", On: []resource.ID{
 					resource.FileID(kubeletConfig), resource.FileID(kubeletUnit),
 					resource.BinaryID("/usr/local/bin/kubelet"), resource.FileID(pkiDir + "/ca.crt"),

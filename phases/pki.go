@@ -81,9 +81,10 @@ func authorityFiles(t plan.Target) []resource.Resource {
 	return want
 }
 
-// authority is the one file that a worker gets: a certificate, no key.
+// authority is the one file that a worker gets: a certificate, no key. Who was there before may
+// have had both in it. It is read at each look, to be compared with that of the other hosts.
 func authority(t plan.Target) resource.File {
-	f := resource.File{Path: pkiDir + "/ca.crt"}
+	f := resource.File{Path: pkiDir + "/ca.crt", Secret: true, Read: true}
 	if t.PKI != nil {
 		f.Content = t.PKI.Kubernetes.CertPEM()
 	}

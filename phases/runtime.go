@@ -42,11 +42,12 @@ func runtime() plan.Phase {
 				return nil, err
 			}
 			installed := slices.Concat(artifact(c, t, "containerd"), artifact(c, t, "runc"))
+			// Secret, for what a host had there before may log in to a registry or to a proxy.
 			want := slices.Concat(installed, []resource.Resource{
 				resource.Dir{Path: "/etc/containerd"},
 				resource.Byproduct{Path: "/var/lib/containerd", Tree: true},
-				resource.File{Path: containerdConfig, Content: config},
-				resource.File{Path: containerdUnit, Content: unit},
+				resource.File{Path: containerdConfig, Content: config, Secret: true},
+				resource.File{Path: containerdUnit, Content: unit, Secret: true},
 			})
 			// containerd makes these itself when it starts.
 			for _, dir := range []string{"/opt/containerd", "/opt/containerd/bin", "/opt/containerd/lib"} {
@@ -75,7 +76,8 @@ func registryHosts(c *cluster.Cluster) ([]resource.Resource, error) {
 			return nil, err
 		}
 		file := templates.RegistryHostsPath(registry)
-		want = append(want, resource.Dir{Path: path.Dir(file)}, resource.File{Path: file, Content: hosts})
+		// Secret, for a host's own may have a header that logs in.
+		want = append(want, resource.Dir{Path: path.Dir(file)}, resource.File{Path: file, Content: hosts, Secret: true})
 	}
 	return want, nil
 }

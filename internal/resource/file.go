@@ -15,7 +15,8 @@ type File struct {
 	Path    string
 	Mode    fs.FileMode // 0 means 0644
 	Content []byte
-	// Secret keeps content out of plans: they show a fingerprint.
+	// Secret keeps content out of plans, both what is wanted and what is there: they show
+	// fingerprints. It is for files that have secrets in them on some hosts, though not in ours.
 	Secret bool
 	// Read has each look return the content, as of a CA that a later run must adopt.
 	Read bool

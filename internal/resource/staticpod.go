@@ -24,7 +24,7 @@ func (p StaticPod) Inputs() []ID { return p.On }
 
 // Probes implements Resource.
 func (p StaticPod) Probes() []sh.Probe {
-	// Any digest: the manifest's lines are wanted whenever there is a manifest that differs.
+	// No digest can be expected before the inputs are compared: the content is always asked for.
 	return []sh.Probe{sh.FileProbe{Path: p.Path, Content: true}}
 }
 
@@ -42,7 +42,10 @@ func (p StaticPod) Diff(v View) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	c := File{Path: p.Path, Mode: 0o600, Content: content}.diff(got)
+	// A manifest of somebody else may have a password in it, such as that of a proxy: lines are
+	// shown of what we wrote ourselves.
+	ours := v.Observed.Manifest[string(p.ID())] == got.SHA256
+	c := File{Path: p.Path, Mode: 0o600, Content: content, Secret: !ours}.diff(got)
 	c.ID = p.ID()
 	return c, nil
 }

@@ -3,9 +3,11 @@
 // A value of these types prints, logs and encodes as "[redacted]". The only way to its content is
 // Reveal, so a search for that word finds every place where a secret leaves the program.
 //
-// Two things the types cannot do. Package fmt does not call methods on unexported struct fields: a
-// struct with an unexported secret field needs a Format method of its own. And encoding/json does
-// not call methods on string map keys: never use a secret as one.
+// Three things the types cannot do. Package fmt does not call methods on unexported struct fields: a
+// struct with an unexported secret field needs a Format method of its own. It calls none either where
+// a verb does not fit what is inside a value, such as %s for a pointer to a struct: print values that
+// are not text with %v, as vet says. And encoding/json does not call methods on string map keys:
+// never use a secret as one.
 package secret
 
 import (
@@ -61,6 +63,12 @@ func (Bytes) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 
 // MarshalText returns Redacted; it covers XML and other text encodings.
 func (String) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
+
+// MarshalBinary returns Redacted; it covers gob.
+func (Bytes) MarshalBinary() ([]byte, error) { return []byte(Redacted), nil }
+
+// MarshalBinary returns Redacted; it covers gob.
+func (String) MarshalBinary() ([]byte, error) { return []byte(Redacted), nil }
 
 // MarshalJSON returns Redacted as a JSON string.
 func (Bytes) MarshalJSON() ([]byte, error) { return []byte(`"` + Redacted + `"`), nil }

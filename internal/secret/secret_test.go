@@ -3,16 +3,21 @@ package secret_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/gob"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"strings"
 	"testing"
+	"text/template"
 
 	"gopkg.in/yaml.v3"
+	k8syaml "sigs.k8s.io/yaml"
 
 	"kubewright/internal/secret"
 )
@@ -57,55 +62,82 @@ func assertHidden(t *testing.T, got string) {
 	}
 }
 
-func TestFormattingHidesTheSecret(t *testing.T) {
-	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%b", "% x", "%#x", "%10s", "%t"}
-	values := map[string]any{
-		"String":  secret.String(raw),
-		"Bytes":   secret.Bytes(raw),
-		"pointer": func() any { s := secret.String(raw); return &s }(),
-		"slice":   []secret.Bytes{secret.Bytes(raw)},
+// shapes are the ways in which a secret gets into a line of output.
+func shapes() map[string]any {
+	text, data := secret.String(raw), secret.Bytes(raw)
+	full := newHolder()
+	full.Nested = nil // see the documentation of the package for pointers inside of values
+	return map[string]any{
+		"String":              text,
+		"Bytes":               data,
+		"pointer to String":   &text,
+		"pointer to Bytes":    &data,
+		"slice of String":     []secret.String{text},
+		"slice of Bytes":      []secret.Bytes{data},
+		"array":               [1]secret.String{text},
+		"map of String":       map[string]secret.String{"k": text},
+		"map of Bytes":        map[string]secret.Bytes{"k": data},
+		"struct":              full,
+		"pointer to struct":   &full,
+		"slice of structs":    []holder{full},
+		"map of structs":      map[string]holder{"k": full},
+		"slice of any":        []any{text, data},
+		"struct with any":     struct{ V any }{data},
+		"embedded":            struct{ *secret.Bytes }{&data},
+		"nested in interface": any(fmt.Stringer(text)),
 	}
-	for name, value := range values {
+}
+
+func TestFormattingHidesTheSecret(t *testing.T) {
+	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%b", "%o", "%c", "%U", "% x", "%#x", "%10s", "%.3s", "%t", "%e"}
+	for name, value := range shapes() {
 		for _, verb := range verbs {
-			if name == "pointer" && verb != "%v" && verb != "%s" {
-				continue // other verbs print the address of a pointer
-			}
 			t.Run(name+" "+verb, func(t *testing.T) { assertHidden(t, fmt.Sprintf(verb, value)) })
 		}
-	}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
-		t.Run("struct "+verb, func(t *testing.T) {
-			h := newHolder()
-			h.Nested = nil
-			assertHidden(t, fmt.Sprintf(verb, h))
+		t.Run(name+" Sprint", func(t *testing.T) { assertHidden(t, fmt.Sprint(value)) })
+		t.Run(name+" in an error", func(t *testing.T) {
+			assertHidden(t, errors.Join(fmt.Errorf("log in with %v: %w", value, errors.New("refused"))).Error())
+		})
+		t.Run(name+" in a template", func(t *testing.T) {
+			var out bytes.Buffer
+			if err := template.Must(template.New("").Parse("{{ printf `%v` . }}")).Execute(&out, value); err != nil {
+				t.Fatal(err)
+			}
+			assertHidden(t, out.String())
 		})
 	}
 	assertHidden(t, secret.String(raw).String())
 	assertHidden(t, secret.Bytes(raw).String())
 	assertHidden(t, secret.String(raw).GoString())
 	assertHidden(t, secret.Bytes(raw).GoString())
+	assertHidden(t, secret.String(raw).LogValue().String())
+	assertHidden(t, secret.Bytes(raw).LogValue().String())
 }
 
 func TestEncodingHidesTheSecret(t *testing.T) {
+	logged := func(handler func(io.Writer) slog.Handler) func(any) ([]byte, error) {
+		return func(v any) ([]byte, error) {
+			var out bytes.Buffer
+			log := slog.New(handler(&out))
+			log.With("with", v).Debug("x", "v", v, slog.Group("g", slog.Any("v", v)))
+			return out.Bytes(), nil
+		}
+	}
+	everything := &slog.HandlerOptions{Level: slog.LevelDebug}
 	encoders := map[string]func(any) ([]byte, error){
-		"json": json.Marshal,
-		"yaml": yaml.Marshal,
-		"slog text": func(v any) ([]byte, error) {
-			var out bytes.Buffer
-			slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
-			return out.Bytes(), nil
-		},
-		"slog json": func(v any) ([]byte, error) {
-			var out bytes.Buffer
-			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
-			return out.Bytes(), nil
-		},
+		"json":          json.Marshal,
+		"json indented": func(v any) ([]byte, error) { return json.MarshalIndent(v, "", " ") },
+		"yaml":          yaml.Marshal,
+		"yaml of JSON":  k8syaml.Marshal,
+		"slog text":     logged(func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, everything) }),
+		"slog json":     logged(func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, everything) }),
+		"log":           loggedPlainly,
 	}
 	for name, encode := range encoders {
-		for kind, value := range map[string]any{
-			"String": secret.String(raw), "Bytes": secret.Bytes(raw),
-		} {
-			t.Run(name+" "+kind, func(t *testing.T) {
+		all := shapes()
+		all["struct with a pointer"] = newHolder()
+		for shape, value := range all {
+			t.Run(name+" "+shape, func(t *testing.T) {
 				got, err := encode(value)
 				if err != nil {
 					t.Fatal(err)
@@ -114,27 +146,33 @@ func TestEncodingHidesTheSecret(t *testing.T) {
 			})
 		}
 	}
-	for _, name := range []string{"json", "yaml"} {
-		t.Run(name+" struct", func(t *testing.T) {
-			got, err := encoders[name](newHolder())
+	type login struct {
+		Password secret.String
+		Key      secret.Bytes
+	}
+	for name, encode := range map[string]func(any) ([]byte, error){
+		"xml": xml.Marshal,
+		"gob": func(v any) ([]byte, error) {
+			var out bytes.Buffer
+			err := gob.NewEncoder(&out).Encode(v)
+			return out.Bytes(), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := encode(login{raw, secret.Bytes(raw)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			assertHidden(t, string(got))
 		})
 	}
-	t.Run("xml", func(t *testing.T) {
-		type login struct{ Password secret.String }
-		got, err := xml.Marshal(login{raw})
-		if err != nil {
-			t.Fatal(err)
-		}
-		assertHidden(t, string(got))
-	})
-	t.Run("wrapped in an error", func(t *testing.T) {
-		err := errors.Join(fmt.Errorf("log in with %s: %w", secret.String(raw), errors.New("refused")))
-		assertHidden(t, err.Error())
-	})
+}
+
+// loggedPlainly is what the older package log writes.
+func loggedPlainly(v any) ([]byte, error) {
+	var out bytes.Buffer
+	log.New(&out, "", 0).Println(v)
+	return out.Bytes(), nil
 }
 
 func TestDecoding(t *testing.T) {
