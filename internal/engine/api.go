@@ -133,6 +133,7 @@ func (s *Session) planObjects(ctx context.Context) ([]plan.Objects, error) {
 		return nil, err
 	}
 	unknown := s.apiUnknown(ctx)
+	s.apiThere = unknown == ""
 	var out []plan.Objects
 	for _, p := range s.Phases {
 		if p.Objects == nil || s.skips(p) {
@@ -258,6 +259,11 @@ func (s *Session) applyObjects(ctx context.Context, p plan.Phase) error {
 	objects, err := s.objects(p)
 	if err != nil {
 		return err
+	}
+	if !s.apiThere { // else it is held already, or nothing is to be changed
+		if err := s.holdLease(ctx); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()

@@ -105,10 +105,13 @@ type Session struct {
 	pki    *certs.Bundle
 	newPKI bool
 	api    *api
+	// apiThere is set when the API answered while the plan was made.
+	apiThere bool
 	// manifests holds the upstream manifests of the addons by artifact name.
 	manifests map[string][]byte
-	// locks are nil in a run that changes nothing.
+	// locks are nil in a run that changes nothing; lease is nil until it is held.
 	locks *locks
+	lease *lease
 	// sourceFailure is why the digests of files could not be learned.
 	sourceFailure error
 	// links are the connections between hosts that were tried.
@@ -148,6 +151,11 @@ func (e *Engine) Apply(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 	if err := confirm(p); err != nil {
 		return p, s.stats(), err
 	}
+	if s.apiThere && !p.Empty() {
+		if err := s.holdLease(ctx); err != nil {
+			return p, s.stats(), err
+		}
+	}
 	err = s.apply(ctx)
 	return p, s.stats(), err
 }
@@ -164,6 +172,10 @@ func (e *Engine) begin(what string) (end func(*error)) {
 
 // Close ends all connections; the hosts' locks end with them.
 func (s *Session) Close() {
+	if s.lease != nil {
+		s.lease.free()
+		<-s.lease.ended
+	}
 	if s.locks != nil {
 		s.locks.free()
 		s.locks.abort(nil)
