@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,7 +38,9 @@ func patchDocument(document []byte, patch map[string]any, reserved map[string]st
 		return nil, fmt.Errorf("patch: %w", err)
 	}
 	var changes map[string]any
-	if err := json.Unmarshal(plain, &changes); err != nil {
+	numbers := json.NewDecoder(bytes.NewReader(plain))
+	numbers.UseNumber() // a float64 would round what is larger than 2^53
+	if err := numbers.Decode(&changes); err != nil {
 		return nil, fmt.Errorf("patch: %w", err)
 	}
 	return yaml.Marshal(mergePatch(base, changes))

@@ -15,10 +15,10 @@ var files embed.FS
 // error, and so is a value that a quoting function refuses.
 func render(name string, data any) ([]byte, error) {
 	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
-		"quote":  quote,
-		"arg":    quoteContainerArg,
-		"unit":   quoteUnitWord,
-		"indent": indent,
+		"quote":   quote,
+		"arg":     quoteContainerArg,
+		"unit":    quoteUnitWord,
+		"literal": literal,
 	}).ParseFS(files, "files/"+name)
 	if err != nil {
 		return nil, fmt.Errorf("template %s: %w", name, err)
@@ -30,15 +30,21 @@ func render(name string, data any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// indent puts a document inside a YAML block scalar ("key: |") that is indented by n spaces.
-func indent(n int, document []byte) string {
+// literal writes a document as a YAML block scalar, the value of a key, with its lines indented by n
+// spaces. A last line that is empty counts: the text that the document ends with may end so.
+func literal(n int, document []byte) string {
 	pad := strings.Repeat(" ", n)
 	var out strings.Builder
+	out.WriteByte('|')
+	if bytes.HasSuffix(document, []byte("\n\n")) {
+		out.WriteByte('+')
+	}
+	out.WriteByte('\n')
 	for line := range strings.Lines(string(document)) {
 		if strings.TrimRight(line, "\n") != "" {
 			out.WriteString(pad)
 		}
 		out.WriteString(line)
 	}
-	return strings.TrimRight(out.String(), "\n")
+	return strings.TrimSuffix(out.String(), "\n")
 }

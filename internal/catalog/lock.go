@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 )
@@ -63,7 +64,7 @@ func (l Lock) SHA256(url string) (sha256 string, ok bool) {
 func (l Lock) validate() error {
 	var bad []error
 	for _, url := range sortedKeys(l.Files) {
-		if !strings.Contains(url, "://") {
+		if !strings.Contains(url, "://") || !utf8.ValidString(url) {
 			bad = append(bad, fmt.Errorf("%q is not a URL", url))
 		}
 		if sum, ok := strings.CutPrefix(l.Files[url], digestPrefix); !ok || !isSHA256(sum) {

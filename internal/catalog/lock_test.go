@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -59,8 +60,10 @@ func TestDecodeLockRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := (Lock{Files: map[string]string{"https://a/b": "md5:1"}}).Encode(); err == nil {
-		t.Error("a lock that cannot be read back is written")
+	for url, digest := range map[string]string{"https://a/b": "md5:1", "https://a/\xff": "sha256:" + sumA} {
+		if _, err := (Lock{Files: map[string]string{url: digest}}).Encode(); err == nil {
+			t.Errorf("a lock of %q that cannot be read back is written", url)
+		}
 	}
 }
 
@@ -129,7 +132,7 @@ func FuzzDecodeLock(f *testing.F) {
 			t.Fatalf("%q was read but cannot be written: %v", data, err)
 		}
 		again, err := DecodeLock(encoded)
-		if err != nil || len(again.Files) != len(lock.Files) {
+		if err != nil || !maps.Equal(again.Files, lock.Files) {
 			t.Fatalf("%q became %q: %v", data, encoded, err)
 		}
 	})

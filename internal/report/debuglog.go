@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -27,20 +28,23 @@ func (d debugLog) Emit(e Event) {
 		slog.String("message", e.Message),
 	} {
 		if a.Value.String() != "" {
-			r.AddAttrs(a)
+			r.AddAttrs(slog.String(a.Key, visible(a.Value.String())))
 		}
 	}
 	if e.Duration != 0 {
 		r.AddAttrs(slog.Duration("duration", e.Duration.Round(time.Microsecond)))
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.Attrs)) {
-		r.AddAttrs(slog.String(key, e.Attrs[key]))
+		r.AddAttrs(slog.String(key, visible(e.Attrs[key])))
 	}
 	if e.Err != nil {
-		r.AddAttrs(slog.String("error", e.Err.Error()))
+		r.AddAttrs(slog.String("error", visible(e.Err.Error())))
 	}
 	_ = d.handler.Handle(context.Background(), r)
 }
+
+// visible shows the one control character that slog's text handler takes for a letter.
+func visible(s string) string { return strings.ReplaceAll(s, "\x7f", `\x7f`) }
 
 func level(e Event) slog.Level {
 	switch {

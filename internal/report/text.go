@@ -120,7 +120,7 @@ func reason(e Event) string {
 
 // summary is the last line of a run.
 func summary(e Event) string {
-	what := e.Message
+	what := oneLine(e.Message)
 	if e.Err != nil {
 		return join(" ", join(": ", what, "failed after"), elapsed(e.Duration))
 	}

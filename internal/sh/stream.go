@@ -147,7 +147,7 @@ until flock -n 8; do n=$((n+1)); [ $n -le 600 ] || { echo "an earlier run is sti
 func LockAnswer(marker string, out []byte) (locked bool, holder string) {
 	for line := range strings.Lines(string(out)) {
 		rest, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), marker+" ")
-		if !ok {
+		if !ok || !strings.HasSuffix(line, "\n") { // a line that is cut may name half a holder
 			continue
 		}
 		if rest == "locked" {

@@ -157,6 +157,10 @@ func (d *decoder) integer(n *yaml.Node, v reflect.Value, path Path, rule Rule) {
 func (d *decoder) freeScalar(n *yaml.Node, path Path) (any, bool) {
 	switch n.ShortTag() {
 	case "!!str", "!!timestamp":
+		if err := checkText(n.Value, true); err != nil {
+			d.refuse(n, path, err.Error(), "")
+			return nil, false
+		}
 		return n.Value, true
 	case "!!bool":
 		return d.boolean(n, path, Rule{})

@@ -132,9 +132,10 @@ func TestFaults(t *testing.T) {
 			"m.yaml:2:58: disks[2].size: expected a whole number, found the number 99999999999999999999",
 			"m.yaml:2:81: disks[3]: this item is empty; remove it or write a value",
 		}},
-		{"line breaks", "name: \"a\\nb\"\nnotes: {x: \"a\\nb\"}\nlabels: {x: \"a\\u202eb\"}\n", []string{
+		{"line breaks", "name: \"a\\nb\"\nnotes: {x: \"a\\nb\"}\nlabels: {x: \"a\\u202eb\"}\nextra: {x: \"a\\nb\\tc\", y: [\"a\\x7fb\"]}\n", []string{
 			"m.yaml:1:7: name: line breaks are not allowed here; write it on one line",
 			"m.yaml:3:13: labels.x: the invisible or broken character U+202E is not allowed here; remove it",
+			"m.yaml:4:27: extra.y[0]: the invisible or broken character U+007F is not allowed here; remove it",
 		}},
 		{"secrets are not shown", "name: a\npassword: hunter2\n", []string{
 			"m.yaml:2:11: password: no plain text; did you mean env:NAME?",
