@@ -61,6 +61,15 @@ func (w World) State(host string) State {
 	}
 }
 
+// States tells the state of all hosts.
+func (w World) States() map[string]State {
+	states := map[string]State{}
+	for _, h := range w.Hosts {
+		states[h.Name] = w.State(h.Name)
+	}
+	return states
+}
+
 // claim says whether what we wrote on the host makes it one of this cluster (claimed), or of
 // another (denied). Without a marker our manifest alone claims it: the very first run was cut
 // before the marker. A marker that cannot be read denies, since it may be anybody's; any id will

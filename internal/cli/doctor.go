@@ -42,8 +42,10 @@ with 12 when a check refuses, and with 11 when a host could not be reached.`,
 type diagnosis struct {
 	Cluster string `json:"cluster"`
 	// OK says that every host was looked at and no check refuses.
-	OK        bool              `json:"ok"`
-	Hosts     []string          `json:"hosts"`
+	OK    bool     `json:"ok"`
+	Hosts []string `json:"hosts"`
+	// States maps them to clean, unfinished, complete or foreign.
+	States    map[string]string `json:"states"`
 	Checks    []diagnosedCheck  `json:"checks"`
 	Unreached map[string]string `json:"unreached,omitempty"`
 }
@@ -60,12 +62,15 @@ type diagnosedCheck struct {
 }
 
 func newDiagnosis(clusterName string, d *engine.Diagnosis) diagnosis {
-	out := diagnosis{Cluster: clusterName, Hosts: d.Hosts, Unreached: plan.Reasons(d.Unreached)}
+	out := diagnosis{Cluster: clusterName, Hosts: d.Hosts, States: map[string]string{}, Unreached: plan.Reasons(d.Unreached)}
 	for _, v := range check.Verdicts(d.Results) {
 		out.Checks = append(out.Checks, diagnosedCheck{
 			Name: v.Check.Name, About: v.Check.Short, Verdict: v.String(),
 			Results: plan.DocumentResults(v.Results), grouped: check.Grouped(v.Results),
 		})
+	}
+	for name, state := range d.States {
+		out.States[name] = state.String()
 	}
 	out.OK = len(d.Unreached) == 0 && out.refusal() == nil
 	return out
@@ -110,7 +115,20 @@ func (d diagnosis) text(w io.Writer) error {
 	for _, name := range sortedKeys(d.Unreached) {
 		out = append(out, "not reached  "+name+": "+printable(d.Unreached[name]))
 	}
-	return lines(append(out, "", d.summary()))(w)
+	return lines(append(out, "", d.summary(), d.standing()))(w)
+}
+
+// standing says of the hosts whose they are: "clean: worker3; complete: cp1, worker1".
+func (d diagnosis) standing() string {
+	byState := map[string][]string{}
+	for _, name := range d.Hosts {
+		byState[d.States[name]] = append(byState[d.States[name]], name)
+	}
+	var parts []string
+	for _, state := range sortedKeys(byState) {
+		parts = append(parts, state+": "+strings.Join(byState[state], ", "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // finding is what a check found on one host or several.

@@ -194,7 +194,7 @@ func TestPlanOnARealHost(t *testing.T) {
 		t.Errorf("pending changes are told as a failure: %+v", last)
 	}
 	text := kubewright(t, "plan", "-f", file).want(t, 0)
-	if !strings.Contains(text.out, "\ncp1\n") || !strings.HasSuffix(text.out, ".\n") {
+	if !strings.Contains(text.out, "\ncp1 (clean)\n") || !strings.HasSuffix(text.out, ".\n") {
 		t.Errorf("text:\n%s", text.out)
 	}
 }

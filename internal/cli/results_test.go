@@ -43,6 +43,7 @@ func mixedPlan() *plan.Plan {
 		return plan.Item{Phase: "host", Status: status, Change: c}
 	}
 	return &plan.Plan{
+		States:  map[string]check.State{"cp1": check.Unfinished, "worker10": check.Complete},
 		Cluster: "lab", CA: "sha256:c0ffee",
 		Unreached: map[string]error{"cp2": errors.New("no answer")},
 		Checks:    []check.Result{{Check: "disk", Host: "cp1", Severity: check.Warn, Message: "nearly full"}},
@@ -66,10 +67,14 @@ func TestPlanResultWithNothingToDo(t *testing.T) {
 func TestStatusResult(t *testing.T) { goldenResult(t, "status", statusResult(mixedPlan())) }
 
 func TestStatusResultInSync(t *testing.T) {
-	goldenResult(t, "status-in-sync", statusResult(&plan.Plan{Cluster: "lab", Hosts: mixedPlan().Hosts[1:]}))
+	goldenResult(t, "status-in-sync", statusResult(&plan.Plan{Cluster: "lab", Hosts: mixedPlan().Hosts[1:], States: mixedPlan().States}))
 }
 
-func TestResetResult(t *testing.T) { goldenResult(t, "reset", resetResult(mixedPlan())) }
+func TestResetResult(t *testing.T) {
+	p := mixedPlan()
+	p.States = nil // a reset does not ask
+	goldenResult(t, "reset", resetResult(p))
+}
 
 func TestResetResultWithNothingToDo(t *testing.T) {
 	goldenResult(t, "reset-empty", resetResult(&plan.Plan{Cluster: "lab"}))
@@ -84,7 +89,8 @@ func TestVerifyResult(t *testing.T) {
 
 func TestDoctorResult(t *testing.T) {
 	d := newDiagnosis("lab", &engine.Diagnosis{
-		Hosts: []string{"cp1", "worker1", "worker2"}, Unreached: map[string]error{"worker3": errors.New("connection refused")},
+		States: map[string]check.State{"cp1": check.Complete, "worker1": check.Unfinished, "worker2": check.Complete},
+		Hosts:  []string{"cp1", "worker1", "worker2"}, Unreached: map[string]error{"worker3": errors.New("connection refused")},
 		Results: []check.Result{
 			{Check: "ports", Host: "worker1", Severity: check.Refuse, Message: "10250/tcp is taken by kubelet", Remedy: "stop it"},
 			{Check: "disk", Host: "worker1", Severity: check.Warn, Message: "/var/lib is nearly full", Remedy: "free some room"},
@@ -101,13 +107,13 @@ func TestDoctorResult(t *testing.T) {
 }
 
 func TestDoctorWithNothingToSay(t *testing.T) {
-	d := newDiagnosis("lab", &engine.Diagnosis{Hosts: []string{"cp1"}})
+	d := newDiagnosis("lab", &engine.Diagnosis{Hosts: []string{"cp1"}, States: map[string]check.State{"cp1": check.Clean}})
 	var text strings.Builder
 	if err := d.text(&text); err != nil {
 		t.Fatal(err)
 	}
 	names := check.Checks()
-	if !d.OK || d.refusal() != nil || strings.Count(text.String(), "\nok  ")+1 != len(names) || !strings.HasSuffix(text.String(), " checks of 1 host: 27 ok\n") {
+	if !d.OK || d.refusal() != nil || strings.Count(text.String(), "\nok  ")+1 != len(names) || !strings.HasSuffix(text.String(), " checks of 1 host: 27 ok\nclean: cp1\n") {
 		t.Errorf("ok is %v, the refusal is %v, %d checks:\n%s", d.OK, d.refusal(), len(names), text.String())
 	}
 	if d := newDiagnosis("lab", &engine.Diagnosis{Hosts: []string{"cp1"}, Unreached: map[string]error{"cp2": errors.New("x")}}); d.OK {

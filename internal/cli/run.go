@@ -93,10 +93,27 @@ func onCluster(flags *runFlags, cmd *cobra.Command, do work) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		settled := r.warnOfInterrupt(cmd.Context())
 		res, err := do(cmd.Context(), r)
+		settled()
 		return r.finish(res, err)
 	}
 	return cmd
+}
+
+// warnOfInterrupt says, when ctx is cancelled, what that does not cut short. What it returns ends
+// that, and waits for a warning that is on its way.
+func (r *run) warnOfInterrupt(ctx context.Context) (settled func()) {
+	said := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(said)
+		r.emit(report.Warning, "", "interrupted: what is at work on hosts is finished first, or given up after some seconds; once more to stop at once")
+	})
+	return func() {
+		if !stop() {
+			<-said
+		}
+	}
 }
 
 // open reads the files, and sets up all that a command needs. Nothing is connected to.

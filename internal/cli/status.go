@@ -15,8 +15,8 @@ func newStatusCommand() *cobra.Command {
 	cmd := onCluster(flags, &cobra.Command{
 		Use:   "status",
 		Short: "Show how each host stands: in sync, drifted, pending",
-		Long: `Looks at every host and counts: what is as wanted, what was changed since it was applied (drift),
-and what apply would change. What has drifted is named; plan shows how.`,
+		Long: `Looks at every host, says whether it is clean, unfinished, complete or of another cluster, and
+counts: what is as wanted, what was changed since it was applied (drift), and what apply would change. What has drifted is named; plan shows how.`,
 		Example: `  kubewright status -f cluster.yaml`,
 	}, func(ctx context.Context, r *run) (*result, error) {
 		p, stats, err := r.Plan(ctx)
@@ -42,7 +42,9 @@ type clusterStatus struct {
 
 // hostStatus counts the resources of a host by status.
 type hostStatus struct {
-	Name   string              `json:"name"`
+	Name string `json:"name"`
+	// State is clean, unfinished, complete or foreign.
+	State  string              `json:"state"`
 	Counts map[plan.Status]int `json:"counts"`
 	Drift  []string            `json:"drift"`
 }
@@ -57,7 +59,7 @@ func statusResult(p *plan.Plan) *result {
 	d := p.Document()
 	s := clusterStatus{Cluster: p.Cluster, InSync: p.Empty(), Hosts: []hostStatus{}, Objects: []objectStatus{}, Unreached: d.Unreached}
 	for _, h := range p.Hosts {
-		host := hostStatus{Name: h.Name, Counts: map[plan.Status]int{}, Drift: []string{}}
+		host := hostStatus{Name: h.Name, State: p.States[h.Name].String(), Counts: map[plan.Status]int{}, Drift: []string{}}
 		for _, it := range h.Items {
 			host.Counts[it.Status]++
 			if it.Status == plan.Drift {
@@ -74,14 +76,14 @@ func statusResult(p *plan.Plan) *result {
 
 func (s clusterStatus) text(w io.Writer, summary string) error {
 	statuses := []plan.Status{plan.InSync, plan.Drift, plan.Pending, plan.Unfinished, plan.New, plan.Adopted, plan.Orphan}
-	header := []string{"HOST"}
+	header := []string{"HOST", "STATE"}
 	for _, status := range statuses {
 		header = append(header, string(status))
 	}
 	rows := [][]string{header}
 	var named []string
 	for _, h := range s.Hosts {
-		row := []string{h.Name}
+		row := []string{h.Name, h.State}
 		for _, status := range statuses {
 			row = append(row, strconv.Itoa(h.Counts[status]))
 		}

@@ -13,6 +13,8 @@ type Diagnosis struct {
 	// Hosts names those that were looked at, Unreached those that were not, with the reason.
 	Hosts     []string
 	Unreached map[string]error
+	// States says of the hosts that were seen whose they are, and how far they got.
+	States map[string]check.State
 	// Results is everything that the checks found, refusals included.
 	Results []check.Result
 }
@@ -55,6 +57,7 @@ func (e *Engine) Doctor(ctx context.Context) (_ *Diagnosis, _ []Stats, err error
 	s.tryLinks(ctx, s.checkWorld(), true)
 	w := s.checkWorld()
 	w.ArtifactsUnknown = unknown
+	d.States = w.States()
 	var input error
 	if d.Results, input = check.Preflight(w); input != nil {
 		return nil, s.stats(), fault.Wrap(fault.BadInput, input)

@@ -39,6 +39,7 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 		return p, err
 	}
 	w := s.checkWorld()
+	p.States = w.States()
 	var tried sync.WaitGroup
 	tried.Go(func() { s.tryLinks(ctx, w, false) })
 	err = s.target(ctx)

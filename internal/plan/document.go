@@ -27,7 +27,9 @@ type (
 	}
 	// DocumentHost is one host with its changes.
 	DocumentHost struct {
-		Name    string           `json:"name"`
+		Name string `json:"name"`
+		// State is clean, unfinished, complete or foreign; absent where it was not asked for.
+		State   string           `json:"state,omitempty"`
 		Changes []DocumentChange `json:"changes"`
 	}
 	// DocumentChange is one resource that is not as wanted.
@@ -74,7 +76,11 @@ func (p Plan) Document() Document {
 		Preflight: DocumentResults(p.Checks), Unreached: Reasons(p.Unreached),
 	}
 	for _, h := range p.Hosts {
-		d.Hosts = append(d.Hosts, documentHost(h))
+		host := documentHost(h)
+		if state, known := p.States[h.Name]; known {
+			host.State = state.String()
+		}
+		d.Hosts = append(d.Hosts, host)
 	}
 	for _, o := range p.Objects {
 		for _, c := range o.Changes {

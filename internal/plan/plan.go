@@ -16,6 +16,8 @@ type Plan struct {
 	NewPKI bool
 	// CA is the fingerprint of the cluster's CA, "" when NewPKI.
 	CA string
+	// States says of the hosts that were seen whose they are, and how far they got.
+	States map[string]check.State
 	// Checks is what preflight found.
 	Checks []check.Result
 	// Skew is each host's clock against the operator's.

@@ -26,7 +26,7 @@ func (p Plan) Text(w io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(unreached)) {
 		t.line("not reached  %s: %s", name, unreached[name])
 	}
-	t.hosts(p.Hosts)
+	t.hosts(p)
 	for _, o := range p.Objects {
 		t.objects(o)
 	}
@@ -93,23 +93,28 @@ func (t *printer) write(text string) {
 	}
 }
 
-// hosts shows the hosts that change, those with the same changes under one heading.
-func (t *printer) hosts(hosts []Host) {
-	names := map[string][]string{}
-	var order []string
-	for _, h := range hosts {
-		text := changesText(h)
-		if text == "" {
+// hosts shows the hosts that change, those of the same state with the same changes under one
+// heading.
+func (t *printer) hosts(p Plan) {
+	type group struct{ state, text string }
+	names := map[group][]string{}
+	var order []group
+	for _, h := range p.Hosts {
+		g := group{text: changesText(h)}
+		if g.text == "" {
 			continue
 		}
-		if names[text] == nil {
-			order = append(order, text)
+		if state, known := p.States[h.Name]; known {
+			g.state = " (" + state.String() + ")"
 		}
-		names[text] = append(names[text], h.Name)
+		if names[g] == nil {
+			order = append(order, g)
+		}
+		names[g] = append(names[g], h.Name)
 	}
-	for _, text := range order {
-		t.line("\n%s", strings.Join(names[text], ", "))
-		t.WriteString(text)
+	for _, g := range order {
+		t.line("\n%s%s", strings.Join(names[g], ", "), g.state)
+		t.WriteString(g.text)
 	}
 }
 
