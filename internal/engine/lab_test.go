@@ -48,6 +48,8 @@ type lab struct {
 	// refuse makes hosts unreachable; hook is called before each script.
 	refuse map[string]bool
 	hook   func(hostName string, exec int64, script []byte) error
+	// uploadErr fails uploads.
+	uploadErr error
 	// network, when set, answers the scripts that try connections in place of the host.
 	network *network
 }
@@ -292,6 +294,9 @@ func (c *conn) Redial(context.Context) error {
 
 func (c *conn) Upload(_ context.Context, path string, r io.Reader, size int64) error {
 	c.uploads.Add(1)
+	if c.lab.uploadErr != nil {
+		return c.lab.uploadErr
+	}
 	content, err := io.ReadAll(r)
 	if err != nil {
 		return err
