@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -75,9 +76,9 @@ func (s *Session) controlPlane(name string) *member {
 	return nil
 }
 
-// objects asks a phase for its API objects.
-func (s *Session) objects(p plan.Phase) ([]kube.Object, error) {
-	w := plan.World{PKI: s.pki, Targets: s.targets, Manifests: s.manifests, Scope: s.scope()}
+// objects asks a phase for its API objects, those of the hosts in scope.
+func (s *Session) objects(p plan.Phase, scope []inventory.Host) ([]kube.Object, error) {
+	w := plan.World{PKI: s.pki, Targets: s.targets, Manifests: s.manifests, Scope: scope}
 	objects, err := p.Objects(s.Cluster, w)
 	if err != nil {
 		return nil, fmt.Errorf("phase %s: %w", p.Name, err)
@@ -139,7 +140,7 @@ func (s *Session) planObjects(ctx context.Context) ([]plan.Objects, error) {
 		if p.Objects == nil || s.skips(p) {
 			continue
 		}
-		objects, err := s.objects(p)
+		objects, err := s.objects(p, s.scope())
 		if err != nil {
 			return nil, err
 		}
@@ -212,33 +213,41 @@ func (s *Session) applyCluster(ctx context.Context, done *latches) (err error) {
 			done.set(p.Name, clusterHost, nil)
 			continue
 		}
-		if err := done.awaitBarriers(ctx, []plan.Phase{p}); err != nil {
-			return &fault.Error{Kind: fault.ChangeFailed, Op: p.Name, Err: fmt.Errorf("not begun: %w", err)}
+		scope := s.scope()
+		failed := done.awaitBarriers(ctx, []plan.Phase{p})
+		if p.PerHost && failed != nil && ctx.Err() == nil {
+			scope = slices.DeleteFunc(scope, func(h inventory.Host) bool { return done.failed(p, h.Name) })
 		}
-		if err := s.applyPhase(ctx, p); err != nil {
+		if failed != nil && (!p.PerHost || len(scope) == 0) {
+			return &fault.Error{Kind: fault.ChangeFailed, Op: p.Name, Err: fmt.Errorf("not begun: %w", failed)}
+		}
+		if err := s.applyPhase(ctx, p, scope); err != nil {
 			return err
+		}
+		if failed != nil {
+			return &fault.Error{Kind: fault.ChangeFailed, Op: p.Name, Err: fmt.Errorf("done for some hosts only: %w", failed)}
 		}
 		done.set(p.Name, clusterHost, nil)
 	}
 	return nil
 }
 
-// applyPhase runs one phase that is about the API.
-func (s *Session) applyPhase(ctx context.Context, p plan.Phase) error {
+// applyPhase runs one phase that is about the API, for the hosts in scope.
+func (s *Session) applyPhase(ctx context.Context, p plan.Phase, scope []inventory.Host) error {
 	start := s.Now()
 	s.emit(report.Event{Kind: report.PhaseStarted, Phase: p.Name})
 	if p.Waits != nil {
-		if err := s.awaitAll(ctx, p.Name, clusterHost, p.Waits(s.Cluster, s.scope())); err != nil {
+		if err := s.awaitAll(ctx, p.Name, clusterHost, p.Waits(s.Cluster, scope)); err != nil {
 			return err
 		}
 	}
 	if p.Objects != nil {
-		if err := s.applyObjects(ctx, p); err != nil {
+		if err := s.applyObjects(ctx, p, scope); err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Op: p.Name, Err: err}
 		}
 	}
 	if p.Ready != nil {
-		if err := s.awaitAll(ctx, p.Name, clusterHost, p.Ready(s.Cluster, s.scope())); err != nil {
+		if err := s.awaitAll(ctx, p.Name, clusterHost, p.Ready(s.Cluster, scope)); err != nil {
 			return err
 		}
 	}
@@ -251,12 +260,12 @@ func (s *Session) applyPhase(ctx context.Context, p plan.Phase) error {
 	return nil
 }
 
-func (s *Session) applyObjects(ctx context.Context, p plan.Phase) error {
+func (s *Session) applyObjects(ctx context.Context, p plan.Phase, scope []inventory.Host) error {
 	client, err := s.client("")
 	if err != nil {
 		return err
 	}
-	objects, err := s.objects(p)
+	objects, err := s.objects(p, scope)
 	if err != nil {
 		return err
 	}

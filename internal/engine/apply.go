@@ -36,15 +36,38 @@ func (s *Session) apply(ctx context.Context) error {
 	wg.Go(func() { fail(s.applyCluster(ctx, done)) })
 	for _, m := range s.wanted() {
 		wg.Go(func() {
-			err := s.applyHost(ctx, m, done)
-			if err != nil {
-				s.emit(report.Event{Kind: report.HostFailed, Host: m.Name, Err: err})
+			m.err = s.applyHost(ctx, m, done)
+			if m.err != nil {
+				s.emit(report.Event{Kind: report.HostFailed, Host: m.Name, Err: m.err})
 			}
-			fail(err)
+			fail(m.err)
 		})
 	}
 	wg.Wait()
+	if len(errs) > 0 {
+		s.emit(report.Event{Kind: report.Notice, Message: s.outcome()})
+	}
 	return errors.Join(errs...)
+}
+
+// outcome says which hosts are through when not all are.
+func (s *Session) outcome() string {
+	var through, not []string
+	for _, m := range s.wanted() {
+		if m.err == nil {
+			through = append(through, m.Name)
+		} else {
+			not = append(not, m.Name)
+		}
+	}
+	var parts []string
+	if len(through) > 0 {
+		parts = append(parts, "done on "+strings.Join(through, ", "))
+	}
+	if len(not) > 0 {
+		parts = append(parts, "not done on "+strings.Join(not, ", "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // applyHost runs the segments of one host. When one fails, its later phases count as

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -124,25 +126,45 @@ func place(host string) string {
 	return host
 }
 
-// awaitBarriers waits for the AllHosts edges of a segment.
+// awaitBarriers waits for the AllHosts edges of a segment, and says where what comes before it was
+// not done. Of a phase about single hosts the others may go on, so it waits for all.
 func (l *latches) awaitBarriers(ctx context.Context, segment []plan.Phase) error {
 	for _, p := range segment {
 		for _, e := range p.After {
 			if !e.All {
 				continue
 			}
+			var undone []string
 			for host, x := range l.phases[e.Phase] {
 				select {
 				case <-x.ch:
 					if x.err != nil {
-						// The cause is an error of its own, of the host where it happened.
-						return fmt.Errorf("phase %s was not done on %s", e.Phase, place(host))
+						undone = append(undone, place(host))
 					}
 				case <-ctx.Done():
 					return ctx.Err()
 				}
+				if len(undone) > 0 && !p.PerHost {
+					break
+				}
+			}
+			if len(undone) > 0 {
+				// The cause is an error of its own, of the host where it happened.
+				slices.Sort(undone)
+				return fmt.Errorf("phase %s was not done on %s", e.Phase, strings.Join(undone, ", "))
 			}
 		}
 	}
 	return nil
+}
+
+// failed tells whether something that a phase comes after was not done on a host. It is asked once
+// all of that has ended.
+func (l *latches) failed(p plan.Phase, host string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(p.After, func(e plan.Edge) bool {
+		x := l.phases[e.Phase][host]
+		return x != nil && x.err != nil
+	})
 }

@@ -46,7 +46,7 @@ type Config struct {
 
 	Timeouts    Timeouts
 	MaxSessions int      // session channels at a time, default 8; OpenSSH allows 10
-	Limiter     *Limiter // bounds handshakes in progress; share it between hosts. nil: unbounded
+	Limiter     *Limiter // bounds handshakes in progress with an address; share it between hosts. nil: unbounded
 
 	// DialContext opens the transport, for bastions; default: a net.Dialer.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -71,7 +71,7 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // attempt dials, verifies the host and logs in, once.
 func (c *Client) attempt(ctx context.Context) (*link, error) {
-	release, err := c.config.Limiter.acquire(ctx)
+	release, err := c.config.Limiter.acquire(ctx, c.config.Address)
 	if err != nil {
 		return nil, c.interrupted(ctx)
 	}

@@ -280,16 +280,21 @@ func TestLimiter(t *testing.T) {
 	if peak != 1 {
 		t.Errorf("%d handshakes at a time", peak)
 	}
-	release, err := limiter.acquire(t.Context())
+	release, err := limiter.acquire(t.Context(), "192.0.2.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := limiter.acquire(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := limiter.acquire(ctx, "192.0.2.1"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
+	other, err := limiter.acquire(t.Context(), "192.0.2.2") // is not held up by the first
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
 }
 
 func TestBackoff(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,6 +248,35 @@ func TestOpenSSHMaxStartups(t *testing.T) {
 		t.Error("the server did not drop a connection, so this test tested nothing")
 	}
 	mustRun(t, client, "true")
+}
+
+// TestOpenSSHManyHosts logs in to twenty hosts at once that are one server, which begins to drop
+// connections at random above two and drops all above four.
+func TestOpenSSHManyHosts(t *testing.T) {
+	config, _ := openSSH(t, "MaxStartups 2:50:4")
+	config.Limiter = NewLimiter(0)
+	var all sync.WaitGroup
+	var handshakes atomic.Int64
+	for i := range 20 {
+		all.Go(func() {
+			config := config
+			config.Host = fmt.Sprint("worker", i)
+			client, err := Dial(t.Context(), config)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			handshakes.Add(client.Stats().Handshakes)
+			if err := client.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if handshakes.Load() <= 20 {
+		t.Error("the server did not drop a connection, so this test tested nothing")
+	}
+	t.Logf("%d handshakes for 20 hosts", handshakes.Load())
 }
 
 func TestOpenSSHRefusals(t *testing.T) {
