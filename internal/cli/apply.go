@@ -42,7 +42,7 @@ wanted changes nothing.`,
 	})
 	flags.addScope(cmd)
 	flags.addPhases(cmd)
-	flags.addForceUnlock(cmd)
+	flags.addChange(cmd)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, as when there is no terminal to ask on")
 	return cmd
 }

@@ -34,7 +34,7 @@ back the files it replaced. Asks for the name of the cluster first.`,
 		return resetResult(p), nil
 	})
 	flags.addScope(cmd)
-	flags.addForceUnlock(cmd)
+	flags.addChange(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }

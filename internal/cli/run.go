@@ -33,8 +33,9 @@ type runFlags struct {
 	stats  bool
 	limit  string
 	phases []string
-	// forceUnlock is a flag of the commands that take locks only.
+	// These are flags of the commands that change something on hosts.
 	forceUnlock bool
+	reconnect   time.Duration
 }
 
 // add gives a command the flags that all of them have. The others are added one by one:
@@ -56,8 +57,9 @@ func (f *runFlags) addPhases(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.phases, "phase", nil, "phases to run, as phases list names them (default: all)")
 }
 
-// addForceUnlock is for commands that take the hosts' locks.
-func (f *runFlags) addForceUnlock(cmd *cobra.Command) {
+// addChange is for commands that change something on hosts, and take their locks for it.
+func (f *runFlags) addChange(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&f.reconnect, "reconnect-timeout", 3*time.Minute, "how long to try to reach a host again whose connection was lost, as when it reboots")
 	cmd.Flags().BoolVar(&f.forceUnlock, "force-unlock", false, "take the hosts' locks from whoever holds them")
 }
 
@@ -125,7 +127,7 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 	r := &run{flags: f, cluster: c, prompt: newPrompt(cmd), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
 	options := engine.Options{
 		Cluster: c, Phases: phases.All(), Now: time.Now, Rand: rand.Reader,
-		Holder: holder(cmd), ForceUnlock: f.forceUnlock,
+		Holder: holder(cmd), ForceUnlock: f.forceUnlock, ReconnectTimeout: f.reconnect,
 	}
 	if options.Limit, err = f.selector(cmd, c); err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
