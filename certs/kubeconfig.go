@@ -153,6 +153,14 @@ type KubeconfigWant struct {
 	Request           Request
 }
 
+// withoutLogin is a URL of somebody else's without the user and password that it may carry.
+func withoutLogin(url string) string {
+	if i := strings.LastIndexByte(url, '@'); i >= 0 {
+		return "(login)" + url[i:]
+	}
+	return url
+}
+
 // AssessKubeconfig compares a kubeconfig file with what it must be. Empty data is a missing file.
 func AssessKubeconfig(data secret.Bytes, want KubeconfigWant, now time.Time) Verdict {
 	if len(data) == 0 {
@@ -168,7 +176,7 @@ func AssessKubeconfig(data secret.Bytes, want KubeconfigWant, now time.Time) Ver
 			reasons = append(reasons, fmt.Sprintf("%s is %q, want %q", what, have, want))
 		}
 	}
-	differ("server", file.Server, want.Server)
+	differ("server", withoutLogin(file.Server), want.Server)
 	differ("cluster", file.ClusterName, want.ClusterName)
 	differ("user", file.User, want.User)
 	differ("certificate-authority", file.CAFile, "")

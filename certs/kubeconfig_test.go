@@ -147,6 +147,8 @@ func TestAssessKubeconfig(t *testing.T) {
 		{"unusable", secret.Bytes("{"), epoch(), Issue, "unusable: kubeconfig: it is not valid YAML of the expected form"},
 		{"server", with(func(k *Kubeconfig) { k.Server = "https://old:6443" }), epoch(), Issue,
 			`server is "https://old:6443", want "https://10.111.0.10:6443"`},
+		{"server with a login", with(func(k *Kubeconfig) { k.Server = "https://me:secret@old:6443" }), epoch(), Issue,
+			`server is "(login)@old:6443", want "https://10.111.0.10:6443"`},
 		{"cluster", with(func(k *Kubeconfig) { k.ClusterName = "kubernetes" }), epoch(), Issue, `cluster is "kubernetes", want "lab"`},
 		{"user", with(func(k *Kubeconfig) { k.User = "admin" }), epoch(), Issue, `user is "admin", want "kubernetes-admin"`},
 		{"other authority trusted", with(func(k *Kubeconfig) { k.CAPEM = twin.CertPEM() }), epoch(), Issue,

@@ -3,20 +3,14 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 const (
@@ -139,9 +133,6 @@ func (c *chaos) authority(t testing.TB) string {
 	return c.on(t, "cp1", "cd /etc/kubernetes/pki 2>/dev/null && [ -e sa.pub ] && sha256sum <ca.crt || true")
 }
 
-// event finds in the debug log which phase is at work.
-var event = regexp.MustCompile(`msg=(?:phase-started|resource-changed|waiting)\b.*? phase=([a-z-]+)`)
-
 // kill runs apply and kills it some time after it came to a phase, or one after that. It tells
 // whether the run got to its end all the same.
 func (c *chaos) kill(t *testing.T, phase string) (done bool) {
@@ -151,46 +142,28 @@ func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 	nodes := c.nodes(t)
 	victim := nodes[c.random.IntN(len(nodes))].Name
 
-	log := debugLog(t)
-	from := size(log)
-	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
-	defer cancel()
-	cmd, err := command(ctx, c.args("apply", "--yes", "--log", log)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	over, err := c.reached(ctx, log, from, phase, ended)
-	if err != nil {
-		_ = cmd.Cancel() // its end is what is waited for next
-		t.Fatalf("waiting for phase %s: %v, %v\n%s", phase, err, <-ended, output.String())
-	}
+	p := c.begin(t, "apply", "--yes")
+	later := c.phases[slices.Index(c.phases, phase):]
 	struck := false
-	if !over {
+	if p.meets(t, event("("+strings.Join(later, "|")+")")) != "" {
 		select {
-		case err := <-ended:
-			ended <- err
+		case <-p.ended:
 		case <-time.After(delay):
-			c.strike(t, cmd.Process.Pid, remote, victim)
+			c.strike(t, p, remote, victim)
 			struck = true
 		}
 	}
-	at := lastPhase(log, from)
-	err = <-ended
+	at := p.lastPhase(t)
+	<-p.ended
+	r, exited := p.result, p.cmd.ProcessState.Exited()
 	switch {
-	case err == nil && !struck:
+	case r.code == exitDone && !struck:
 		return true
-	case err == nil: // nothing of the run was at work there, or it took it up again
-	case cmd.ProcessState.Exited() && !(remote && struck):
-		t.Fatalf("the run failed before it was killed: %v\n%s", err, output.String())
-	case remote && cmd.ProcessState.ExitCode() != exitUnreachable && cmd.ProcessState.ExitCode() != exitChangeFailed:
-		t.Fatalf("the shells of the run on %s were killed, and it ends with %v\n%s", victim, err, output.String())
+	case r.code == exitDone: // nothing of the run was at work there, or it took it up again
+	case exited && !(remote && struck):
+		t.Fatalf("the run failed before it was killed\n%s", r)
+	case remote && r.code != exitUnreachable && r.code != exitChangeFailed:
+		t.Fatalf("the shells of the run on %s were killed\n%s", victim, r)
 	}
 	what := "the run"
 	if remote {
@@ -199,56 +172,35 @@ func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 	t.Logf("killed %s in phase %s, %s after it came to %s", what, at, delay.Round(time.Millisecond), phase)
 	c.killed++
 	c.hits[at]++
-	return err == nil
+	return r.code == exitDone
 }
 
 // strike kills the run with all its processes, or all shells on a host.
-func (c *chaos) strike(t testing.TB, pid int, remote bool, victim string) {
+func (c *chaos) strike(t testing.TB, p *process, remote bool, victim string) {
 	t.Helper()
 	if remote {
 		// The shell that runs this is one of them, so there is no answer to look at.
 		_, _ = c.ssh(t.Context(), victim, nil, "pkill", "-KILL", "-x", "sh")
 		return
 	}
-	if err := syscall.Kill(-pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		t.Fatal(err)
-	}
+	p.kill()
 }
 
-// reached waits until the log tells that the run is in a phase or a later one, or is over.
-func (c *chaos) reached(ctx context.Context, log string, from int64, phase string, ended chan error) (over bool, err error) {
-	later := c.phases[slices.Index(c.phases, phase):]
-	err = wait.PollUntilContextCancel(ctx, 5*time.Millisecond, true, func(context.Context) (bool, error) {
-		select {
-		case err := <-ended:
-			ended <- err
-			over = true
-			return true, nil
-		default:
-		}
-		return slices.ContainsFunc(phasesIn(log, from), func(p string) bool { return slices.Contains(later, p) }), nil
-	})
-	return over, err
-}
-
-// phasesIn lists the phases in the log of a run, as they come.
-func phasesIn(log string, from int64) []string {
-	data, err := os.ReadFile(log)
-	if err != nil || int64(len(data)) <= from {
-		return nil
-	}
-	var names []string
-	for _, m := range event.FindAllSubmatch(data[from:], -1) {
-		names = append(names, string(m[1]))
-	}
-	return names
+// event is how the debug log tells that a phase is at work.
+func event(phase string) string {
+	return `msg=(?:phase-started|resource-changed|waiting)\b.*? phase=` + phase + `\b`
 }
 
 // lastPhase is the phase that was at work when the log ended.
-func lastPhase(log string, from int64) string {
-	all := phasesIn(log, from)
+func (p *process) lastPhase(t testing.TB) string {
+	t.Helper()
+	data, err := os.ReadFile(p.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := regexp.MustCompile(event("([a-z-]+)")).FindAllSubmatch(data, -1)
 	if len(all) == 0 {
 		return "none"
 	}
-	return all[len(all)-1]
+	return string(all[len(all)-1][1])
 }

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"fmt"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,5 +81,32 @@ func TestTwentyHosts(t *testing.T) {
 	// A second and a half when nothing else runs; what is kept out is one host after another.
 	if r.took > 30*time.Second {
 		t.Errorf("a plan of 20 hosts took %s", r.took)
+	}
+
+	t.Run("MaxStartups", func(t *testing.T) { l.busyServers(t) })
+}
+
+// busyServers: hosts that drop most connections before a login, since others wait for theirs there,
+// are tried again until they let us in.
+func (l *lab) busyServers(t *testing.T) {
+	t.Helper()
+	if err := l.each(t, func(host string) error {
+		_, err := l.shell(t.Context(), host, "echo MaxStartups 2:50:4 >/etc/ssh/sshd_config.d/busy.conf; systemctl reload ssh")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range l.nodes(t) {
+		for range 3 {
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", net.JoinHostPort(n.Address, "22"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(4*time.Second, func() { _ = conn.Close() })
+		}
+	}
+	r := l.tool(t, "plan", "--detailed-exitcode").want(t, exitPending)
+	if strings.Contains(r.stderr, "error") {
+		t.Errorf("a host failed\n%s", r)
 	}
 }

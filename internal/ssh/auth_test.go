@@ -296,3 +296,15 @@ func TestTimeoutDefaults(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestClientHidesPasswords prints a client in the ways that look into it.
+func TestClientHidesPasswords(t *testing.T) {
+	_, config := server(t, sshtest.Options{})
+	config.SudoPassword = "correct horse"
+	client := connect(t, config)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if text := fmt.Sprintf(verb, client); strings.Contains(text, "horse") || !strings.Contains(text, "cp1") {
+			t.Errorf("%s: %s", verb, text)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -28,6 +29,10 @@ type Client struct {
 	// end by themselves when they are told to.
 	orphans, acts []process
 }
+
+// Format implements fmt.Formatter. Passwords are behind fields that fmt looks into without asking
+// their types.
+func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "SSH client of "+c.config.Host) }
 
 // counters are the running totals behind host.Stats.
 type counters struct {
