@@ -144,13 +144,13 @@ func places(path string, node any, t reflect.Type) []place {
 		}
 	case map[string]any:
 		for key, value := range node {
-			below, item := path+"{}", t
-			switch t.Kind() {
-			case reflect.Struct:
+			below := path + "{}"
+			var item reflect.Type
+			if t.Kind() == reflect.Struct {
 				fields := strict.Fields(t)
 				i := slices.IndexFunc(fields, func(f strict.Field) bool { return f.Name == key })
 				below, item = path+"."+key, fields[i].Type
-			case reflect.Map:
+			} else {
 				item = t.Elem()
 			}
 			add(places(below, value, item), func(changed any) any {
@@ -192,8 +192,9 @@ func textPaths(path string, t reflect.Type) []string {
 			all = append(all, textPaths(path+"."+f.Name, f.Type)...)
 		}
 		return all
+	default:
+		return nil
 	}
-	return nil
 }
 
 // A hostile text in any field is refused, with the file and the line, or arrives as it is; then
@@ -321,6 +322,7 @@ func holds(v reflect.Value, text string) bool {
 				return true
 			}
 		}
+	default: // no text in it
 	}
 	return false
 }

@@ -161,7 +161,8 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 		if errors.As(err, &refused) {
 			interval = refusedInterval
 		}
-		if pause(limited, interval); limited.Err() != nil {
+		pause(limited, interval)
+		if limited.Err() != nil {
 			// In words only: that the last attempt was lost is no reason for another.
 			return &fault.Error{Kind: fault.Unreachable, Host: m.Name, Op: "reconnect", Err: fmt.Errorf("gave up after %s: %s", s.ReconnectTimeout, err.Error()),
 				Hint: "run the same command again when the host is back; it goes on from there"}

@@ -70,7 +70,8 @@ func (s *Session) takeLease(ctx context.Context, nonce string, force bool) (*kub
 			return nil, err
 		}
 		emit(err.Error())
-		if pause(ctx, reconnectInterval); ctx.Err() != nil {
+		pause(ctx, reconnectInterval)
+		if ctx.Err() != nil {
 			return nil, err
 		}
 	}

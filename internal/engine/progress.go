@@ -134,28 +134,37 @@ func (l *latches) awaitBarriers(ctx context.Context, segment []plan.Phase) error
 			if !e.All {
 				continue
 			}
-			var undone []string
-			for host, x := range l.phases[e.Phase] {
-				select {
-				case <-x.ch:
-					if x.err != nil {
-						undone = append(undone, place(host))
-					}
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-				if len(undone) > 0 && !p.PerHost {
-					break
-				}
-			}
-			if len(undone) > 0 {
-				// The cause is an error of its own, of the host where it happened.
-				slices.Sort(undone)
-				return fmt.Errorf("phase %s was not done on %s", e.Phase, strings.Join(undone, ", "))
+			if err := l.await(ctx, e.Phase, p.PerHost); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// await waits for a phase on all its hosts, or until it failed on one unless it is to wait for all.
+func (l *latches) await(ctx context.Context, phase string, all bool) error {
+	var undone []string
+	for host, x := range l.phases[phase] {
+		select {
+		case <-x.ch:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if x.err == nil {
+			continue
+		}
+		undone = append(undone, place(host))
+		if !all {
+			break
+		}
+	}
+	if len(undone) == 0 {
+		return nil
+	}
+	// The cause is an error of its own, of the host where it happened.
+	slices.Sort(undone)
+	return fmt.Errorf("phase %s was not done on %s", phase, strings.Join(undone, ", "))
 }
 
 // failed tells whether something that a phase comes after was not done on a host. It is asked once

@@ -70,7 +70,7 @@ type linkTrial struct {
 // to which nothing answers.
 func (t *linkTrial) add(l check.Link, to facts.Facts) {
 	target := t.session.member(l.To)
-	e := sh.Endpoint{AddrPort: netip.AddrPortFrom(target.NodeIP.Unmap(), uint16(l.Port)), Proto: l.Proto} //nolint:gosec // a port
+	e := sh.Endpoint{AddrPort: netip.AddrPortFrom(target.NodeIP.Unmap(), uint16(l.Port)), Proto: l.Proto}
 	taken := slices.ContainsFunc(to.Listening, func(x facts.Listener) bool {
 		return x.Port == l.Port && x.Proto == l.Proto && (x.Addr.IsUnspecified() || x.Addr == e.Addr())
 	})
@@ -168,7 +168,7 @@ func (t *linkTrial) judge(ctx context.Context) {
 			}
 			continue
 		}
-		at := netip.AddrPortFrom(t.session.member(l.To).NodeIP.Unmap(), uint16(l.Port)) //nolint:gosec // a port
+		at := netip.AddrPortFrom(t.session.member(l.To).NodeIP.Unmap(), uint16(l.Port))
 		if reason, ok := t.said[l.From].Closed[at]; ok {
 			t.closed = append(t.closed, check.Closed{Link: l, Reason: reason})
 		}

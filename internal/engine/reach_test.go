@@ -31,11 +31,11 @@ type network struct {
 }
 
 var (
-	markerLine   = regexp.MustCompile(`(?m)^M=(\S+)$`)
-	tcpAttempt   = regexp.MustCompile(`kw_connect 10\.111\.0\.(\d+) (\d+)`)
-	udpAttempt   = regexp.MustCompile(`(?m)(10\.111\.0\.\d+ 4789 ?)+2>/dev/null &$`)
-	listensOn    = regexp.MustCompile(`(?m)^systemd-socket-activate `)
-	failedListen = errors.New("the line is cut")
+	markerLine = regexp.MustCompile(`(?m)^M=(\S+)$`)
+	tcpAttempt = regexp.MustCompile(`kw_connect 10\.111\.0\.(\d+) (\d+)`)
+	udpAttempt = regexp.MustCompile(`(?m)(10\.111\.0\.\d+ 4789 ?)+2>/dev/null &$`)
+	listensOn  = regexp.MustCompile(`(?m)^systemd-socket-activate `)
+	errLineCut = errors.New("the line is cut")
 )
 
 func (n *network) run(ctx context.Context, from string, script []byte, out io.Writer) error {
@@ -46,7 +46,7 @@ func (n *network) run(ctx context.Context, from string, script []byte, out io.Wr
 	}
 	if listensOn.Match(script) {
 		if slices.Contains(n.dead, from) {
-			return &host.LostError{Host: from, Op: "run", Err: failedListen}
+			return &host.LostError{Host: from, Op: "run", Err: errLineCut}
 		}
 		n.mu.Lock()
 		n.listeners[from] = out
@@ -161,7 +161,7 @@ func TestUntriedLinks(t *testing.T) {
 			warned[r.Host] = r.Severity.String() + " " + r.Message
 		}
 	}
-	if len(warned) != 2 || !strings.Contains(warned["w1"], "bash is missing") || !strings.Contains(warned["w2"], failedListen.Error()) {
+	if len(warned) != 2 || !strings.Contains(warned["w1"], "bash is missing") || !strings.Contains(warned["w2"], errLineCut.Error()) {
 		t.Errorf("%v", warned)
 	}
 }

@@ -73,5 +73,6 @@ func checkTexts(t *testing.T, v reflect.Value) {
 			checkTexts(t, key)
 			checkTexts(t, v.MapIndex(key))
 		}
+	default: // no text in it
 	}
 }

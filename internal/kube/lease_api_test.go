@@ -196,7 +196,11 @@ func hangAnswer(r *http.Request, serve func() (*http.Response, error)) (*http.Re
 
 // arriveLate gives the client no answer, and the server the request a while after.
 func arriveLate(_ *http.Request, serve func() (*http.Response, error)) (*http.Response, error) {
-	time.AfterFunc(3*time.Second, func() { _, _ = serve() })
+	time.AfterFunc(3*time.Second, func() {
+		if response, err := serve(); err == nil {
+			_ = response.Body.Close() // nobody reads it
+		}
+	})
 	return nil, syscall.ECONNRESET
 }
 

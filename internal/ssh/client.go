@@ -32,7 +32,9 @@ type Client struct {
 
 // Format implements fmt.Formatter. Passwords are behind fields that fmt looks into without asking
 // their types.
-func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "SSH client of "+c.config.Host) }
+func (c *Client) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "SSH client of "+c.config.Host)
+}
 
 // counters are the running totals behind host.Stats.
 type counters struct {

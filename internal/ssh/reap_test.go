@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kubewright/internal/host"
 	"strings"
 	"testing"
 	"time"
 
+	"kubewright/internal/host"
 	"kubewright/internal/ssh/sshtest"
 )
 

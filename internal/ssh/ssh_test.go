@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"kubewright/internal/host"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"kubewright/internal/host"
 	"kubewright/internal/ssh/sshtest"
 )
 

@@ -1,4 +1,4 @@
-package secret_test
+package cli
 
 import (
 	"context"
@@ -23,22 +23,25 @@ import (
 	"kubewright/internal/ssh"
 )
 
+// leak is what no message may say.
+const leak = "correct-horse-battery-staple"
+
 // malformedKeys are private keys that no parser takes, each with the secret in another place.
 func malformedKeys() map[string]string {
 	block := func(kind string, headers map[string]string, body string) string {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Headers: headers, Bytes: []byte(body)}))
 	}
 	return map[string]string{
-		"no PEM":                raw,
-		"PEM without an end":    "-----BEGIN RSA PRIVATE KEY-----\n" + raw + "\n",
-		"PEM that is no base64": "-----BEGIN OPENSSH PRIVATE KEY-----\n" + raw + "!\n-----END OPENSSH PRIVATE KEY-----\n",
-		"RSA of nonsense":       block("RSA PRIVATE KEY", nil, raw),
-		"EC of nonsense":        block("EC PRIVATE KEY", nil, raw),
-		"PKCS 8 of nonsense":    block("PRIVATE KEY", nil, raw),
-		"OpenSSH of nonsense":   block("OPENSSH PRIVATE KEY", nil, "openssh-key-v1\x00"+raw),
-		"encrypted":             block("RSA PRIVATE KEY", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": raw}, raw),
-		"other kind":            block("SOMETHING ELSE", nil, raw),
-		"a key and more":        "key: " + raw + "\n" + block("EC PRIVATE KEY", nil, raw),
+		"no PEM":                leak,
+		"PEM without an end":    "-----BEGIN RSA PRIVATE KEY-----\n" + leak + "\n",
+		"PEM that is no base64": "-----BEGIN OPENSSH PRIVATE KEY-----\n" + leak + "!\n-----END OPENSSH PRIVATE KEY-----\n",
+		"RSA of nonsense":       block("RSA PRIVATE KEY", nil, leak),
+		"EC of nonsense":        block("EC PRIVATE KEY", nil, leak),
+		"PKCS 8 of nonsense":    block("PRIVATE KEY", nil, leak),
+		"OpenSSH of nonsense":   block("OPENSSH PRIVATE KEY", nil, "openssh-key-v1\x00"+leak),
+		"encrypted":             block("RSA PRIVATE KEY", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": leak}, leak),
+		"other kind":            block("SOMETHING ELSE", nil, leak),
+		"a key and more":        "key: " + leak + "\n" + block("EC PRIVATE KEY", nil, leak),
 	}
 }
 
@@ -49,7 +52,7 @@ func wantRefused(t *testing.T, err error, input string) {
 		t.Fatal("the input is taken")
 	}
 	for _, said := range []string{err.Error(), fmt.Sprintf("%+v", err)} {
-		for _, form := range []string{raw, base64.StdEncoding.EncodeToString([]byte(raw)), "BEGIN"} {
+		for _, form := range []string{leak, base64.StdEncoding.EncodeToString([]byte(leak)), "BEGIN"} {
 			if strings.Contains(said, form) {
 				t.Errorf("the error has %q of its input in it: %s", form, said)
 			}
@@ -86,7 +89,7 @@ func TestMalformedKeysAreNotQuoted(t *testing.T) {
 			if err := os.WriteFile(path, []byte(key), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			wantRefused(t, dialled(t, ssh.Config{Keys: []ssh.Key{{Path: path, Passphrase: raw}}}), key)
+			wantRefused(t, dialled(t, ssh.Config{Keys: []ssh.Key{{Path: path, Passphrase: leak}}}), key)
 		})
 		t.Run("authority/"+name, func(t *testing.T) {
 			_, err := certs.ParseAuthority(authority.CertPEM(), secret.Bytes(key))
@@ -104,7 +107,7 @@ func TestMalformedKeysAreNotQuoted(t *testing.T) {
 }
 
 func TestMalformedPasswordsAreNotQuoted(t *testing.T) {
-	for name, password := range map[string]string{"two lines": raw + "\nsecond", "carriage return": raw + "\r", "NUL": raw + "\x00"} {
+	for name, password := range map[string]string{"two lines": leak + "\nsecond", "carriage return": leak + "\r", "NUL": leak + "\x00"} {
 		t.Run(name, func(t *testing.T) {
 			wantRefused(t, dialled(t, ssh.Config{SudoPassword: secret.String(password)}), password)
 		})
@@ -118,12 +121,12 @@ func TestMalformedKubeconfigsAreNotQuoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, content := range map[string]string{
-		"no YAML":               "{" + raw,
-		"text":                  raw,
-		"unknown alias":         "apiVersion: v1\nkind: Config\nusers: [{name: a, user: {token: *" + raw + " }}]\n",
-		"list for a map":        "apiVersion: v1\nkind: Config\nusers: {token: " + raw + "}\n",
-		"key that is no base64": "apiVersion: v1\nkind: Config\nusers: [{name: a, user: {client-key-data: \"" + raw + "!\"}}]\n",
-		"token as a list":       "apiVersion: v1\nkind: Config\nusers: [{name: a, user: [" + raw + "]}]\n",
+		"no YAML":               "{" + leak,
+		"text":                  leak,
+		"unknown alias":         "apiVersion: v1\nkind: Config\nusers: [{name: a, user: {token: *" + leak + " }}]\n",
+		"list for a map":        "apiVersion: v1\nkind: Config\nusers: {token: " + leak + "}\n",
+		"key that is no base64": "apiVersion: v1\nkind: Config\nusers: [{name: a, user: {client-key-data: \"" + leak + "!\"}}]\n",
+		"token as a list":       "apiVersion: v1\nkind: Config\nusers: [{name: a, user: [" + leak + "]}]\n",
 	} {
 		t.Run("parsed/"+name, func(t *testing.T) {
 			_, err := certs.ParseKubeconfig(secret.Bytes(content))
@@ -143,7 +146,7 @@ func TestMalformedKubeconfigsAreNotQuoted(t *testing.T) {
 				t.Fatal(err)
 			}
 			change.Steps = nil // what is written is told to the host alone
-			if said := fmt.Sprintf("%+v", change); strings.Contains(said, raw) || !strings.Contains(said, "unusable") {
+			if said := fmt.Sprintf("%+v", change); strings.Contains(said, leak) || !strings.Contains(said, "unusable") {
 				t.Errorf("the change shows what was there, or does not say why: %s", said)
 			}
 		})
