@@ -3,6 +3,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,6 +28,7 @@ type Store struct {
 	source cluster.Artifacts
 	cache  string
 	client *http.Client
+	stall  time.Duration
 
 	mu          sync.Mutex
 	replacement catalog.Lock // the site's own digests
@@ -45,12 +47,15 @@ type Config struct {
 	// Replacement holds the digests of a site that builds its own files, Lock those
 	// that were learned by earlier runs.
 	Replacement, Lock catalog.Lock
+	// Stall is how long a download may stand still; 0 means 30 s.
+	Stall time.Duration
 }
 
 // Deadlines of a download; its body may take as long as it moves.
 const (
 	connectTimeout = 15 * time.Second
 	answerTimeout  = 30 * time.Second
+	stallTimeout   = 30 * time.Second
 )
 
 // New makes a Store.
@@ -65,7 +70,7 @@ func New(c Config) *Store {
 		lock.Files[url] = digest
 	}
 	return &Store{
-		source: c.Source, cache: c.Cache, client: &http.Client{Transport: transport},
+		source: c.Source, cache: c.Cache, client: &http.Client{Transport: transport}, stall: cmp.Or(c.Stall, stallTimeout),
 		replacement: c.Replacement, lock: lock, opening: map[string]*sync.Mutex{},
 	}
 }
@@ -177,19 +182,23 @@ func (s *Store) open(ctx context.Context, url string) (io.ReadCloser, error) {
 	case "mirror":
 		url = s.mirrored(url)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
+		cancel(nil)
 		return nil, err
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
+		cancel(nil)
 		return nil, err
 	}
+	body := newMoving(ctx, resp.Body, cancel, s.stall)
 	if resp.StatusCode != http.StatusOK {
-		resp.Body.Close()
+		body.Close()
 		return nil, fmt.Errorf("%s answers %s", url, resp.Status)
 	}
-	return resp.Body, nil
+	return body, nil
 }
 
 // ErrDigest says that bytes are not those that were promised.
