@@ -21,14 +21,13 @@ import (
 // plan turns what was seen into what would be done, for the hosts in scope and the API.
 func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	adopted := s.adopt()
-	p := &plan.Plan{Cluster: s.Cluster.Name, NewPKI: s.newPKI, Skew: map[string]time.Duration{}, Unreached: map[string]error{}}
+	p := &plan.Plan{Cluster: s.Cluster.Name, NewPKI: s.newPKI, Unreached: map[string]error{}}
 	p.CA = s.knownID()
 	for _, m := range s.hosts {
 		if m.err != nil {
 			p.Unreached[m.Name] = m.err
 			continue
 		}
-		p.Skew[m.Name] = m.skew
 	}
 	var err error
 	p.Checks, err = s.preflight()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"kubewright/internal/fault"
@@ -24,10 +26,10 @@ func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 	}
 	defer s.Close()
 	p := &plan.Plan{Cluster: e.Cluster.Name}
+	if err := s.ours(); err != nil {
+		return p, s.stats(), err
+	}
 	for _, m := range s.hosts {
-		if err := s.ours(m); err != nil {
-			return p, s.stats(), err
-		}
 		if len(m.observed.Manifest) > 0 {
 			m.plan = plan.Reset(m.Name, m.observed.Manifest)
 			p.Hosts = append(p.Hosts, m.plan)
@@ -54,12 +56,30 @@ func (e *Engine) openForReset(ctx context.Context, locks *locks) (*Session, erro
 	return scoped.open(ctx, locks)
 }
 
-// ours refuses a host that carries the marker of another cluster.
-func (s *Session) ours(m *member) error {
-	if name, id, ok := m.facts.Marker(); ok && name != s.Cluster.Name {
-		return fault.New(fault.Preflight, "the host belongs to the cluster %q (%s), not to %q", name, id, s.Cluster.Name).On(m.Name)
+// ours refuses hosts that carry the mark of another cluster: one of another name, or of several that
+// have the same.
+func (s *Session) ours() error {
+	var errs []error
+	hosts := map[string][]string{} // by the cluster's ID
+	for _, m := range s.hosts {
+		name, id, ok := m.facts.Marker()
+		switch {
+		case !ok:
+		case name != s.Cluster.Name:
+			errs = append(errs, fault.New(fault.Preflight, "the host belongs to the cluster %q (%s), not to %q", name, id, s.Cluster.Name).On(m.Name))
+		default:
+			hosts[id] = append(hosts[id], m.Name)
+		}
 	}
-	return nil
+	if len(hosts) > 1 {
+		var parts []string
+		for _, id := range slices.Sorted(maps.Keys(hosts)) {
+			parts = append(parts, strings.Join(hosts[id], ", ")+" to "+id)
+		}
+		errs = append(errs, fault.New(fault.Preflight, "the hosts belong to different clusters that are all named %q: %s", s.Cluster.Name, strings.Join(parts, "; ")).
+			WithHint("take out of the inventory what is not of this cluster, or pick hosts with --limit"))
+	}
+	return errors.Join(errs...)
 }
 
 // resumeReset finds out what is left on a host whose reset was cut short.

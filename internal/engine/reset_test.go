@@ -229,6 +229,20 @@ func TestResetScope(t *testing.T) {
 	l.requireAsBefore(before)
 }
 
+// Hosts of two clusters with one name are not reset together: one of them is there by mistake.
+func TestResetOfTwoClusters(t *testing.T) {
+	l, _ := resetLab(t, 3)
+	l.roots["w1"].Write(sh.ClusterPath, "lab sha256:y\n")
+	if err := l.reset(); fault.ExitCode(err) != int(fault.Preflight) || !strings.Contains(fmt.Sprint(err), "cp1, w2 to sha256:x; w1 to sha256:y") {
+		t.Errorf("%v", err)
+	}
+	for name, r := range l.roots {
+		if r.Read("/etc/product/config") != "ours" {
+			t.Errorf("%s was touched", name)
+		}
+	}
+}
+
 // The plan is shown first, and nothing is removed when it is not confirmed.
 func TestResetNotConfirmed(t *testing.T) {
 	l, _ := resetLab(t, 1)

@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"time"
-
 	"kubewright/internal/check"
 	"kubewright/internal/resource"
 )
@@ -20,8 +18,6 @@ type Plan struct {
 	States map[string]check.State
 	// Checks is what preflight found.
 	Checks []check.Result
-	// Skew is each host's clock against the operator's.
-	Skew map[string]time.Duration
 	// Unreached names the hosts that could not be looked at, with the reason.
 	Unreached map[string]error
 }
