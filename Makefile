@@ -15,6 +15,7 @@ ARTIFACTS ?= auto
 RUN ?= .
 FUZZTIME ?= 30s
 KILLS ?= 100
+DROPS ?= 100
 SEED ?=
 LAB_FLAGS ?=
 APPLY_FLAGS ?=
@@ -205,14 +206,15 @@ e2e: build artifacts ## run the end-to-end tests on labs of their own; RUN picks
 	export KUBEWRIGHT_TEST_LAB=1
 	go test -tags e2e -p 1 -run '$(RUN)' -timeout 45m -v -count=1 ./e2e/lab ./e2e
 
-# Whole bring-ups, killed again and again: ten kills take two and a half minutes on two cores.
+# Whole bring-ups, killed again and again, and cut off from a host for a minute in one phase after the
+# other: ten kills take two and a half minutes on two cores, a phase two.
 .PHONY: e2e-chaos
-e2e-chaos: build artifacts ## kill KILLS runs of bring-ups at random moments; SEED makes them again
+e2e-chaos: build artifacts ## kill KILLS runs of bring-ups at random moments, cut them off in DROPS phases; SEED makes them again
 	@if [ "$(SOURCE)" = upstream ]; then
 		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
 	fi
-	export KUBEWRIGHT_E2E_KILLS=$(KILLS) KUBEWRIGHT_E2E_SEED=$(SEED)
-	go test -tags e2e -run TestChaos -timeout 5h -v -count=1 ./e2e
+	export KUBEWRIGHT_E2E_KILLS=$(KILLS) KUBEWRIGHT_E2E_DROPS=$(DROPS) KUBEWRIGHT_E2E_SEED=$(SEED)
+	go test -tags e2e -run 'TestChaos|TestConnections' -timeout 5h -v -count=1 ./e2e
 
 .PHONY: bench
 bench: ## run the benchmarks
