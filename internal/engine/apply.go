@@ -115,16 +115,23 @@ func (s *Session) act(ctx context.Context, m *member, in part) error {
 
 // persist does something that changes a host, until it was done or failed. When its connection is
 // lost, or its script was ended by somebody else (the host shuts down), resume connects and looks
-// again first, so that only what is left is done.
+// again first, so that only what is left is done. A host that goes on ending scripts gets as long as
+// one that does not come back.
 func (s *Session) persist(ctx context.Context, m *member, resume, do func(context.Context, *member) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.ActTimeout)
 	defer cancel()
+	var firstEnd time.Time
 	err := do(ctx, m)
 	for ctx.Err() == nil {
 		switch {
 		case lost(err):
 			s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "connection lost, connecting again: " + err.Error()})
 		case ended(err):
+			if firstEnd.IsZero() {
+				firstEnd = s.Now()
+			} else if s.Now().Sub(firstEnd) > s.ReconnectTimeout {
+				return err
+			}
 			s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "the script was ended on the host, looking again: " + err.Error()})
 			pause(ctx, reconnectInterval) // a host that shuts down ends scripts before it ends connections
 		default:

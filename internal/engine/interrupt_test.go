@@ -10,6 +10,7 @@ import (
 
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
+	"kubewright/internal/host"
 	"kubewright/internal/sh"
 	"kubewright/internal/sh/shtest"
 )
@@ -61,6 +62,25 @@ func TestEndedWhileActing(t *testing.T) {
 		t.Errorf("%d execs, want 5", n)
 	}
 	l.requireEmpty()
+}
+
+// A host that ends every script is given up in time, as one on which a change failed.
+func TestEndedForGood(t *testing.T) {
+	l := newLab(t, 1, service("a", "1"))
+	l.roots["cp1"].Command("journalctl", "#!/bin/sh\n")
+	l.options = func(o *engine.Options) { o.ReconnectTimeout = 100 * time.Millisecond }
+	acts := 0
+	l.hook = func(_ string, _ int64, script []byte) error {
+		if isAct(script) {
+			acts++
+			return &host.ExitError{Host: "cp1", Code: 137, Signal: "KILL"}
+		}
+		return nil
+	}
+	err := l.apply()
+	if code := fault.ExitCode(err); code != int(fault.ChangeFailed) || !strings.Contains(err.Error(), "signal KILL") || acts != 2 {
+		t.Errorf("%d acts, exit code %d: %v", acts, code, err)
+	}
 }
 
 // A reset whose connection is lost goes on when it is back.
