@@ -3,17 +3,9 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"os"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
-
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // A run that is killed anywhere leaves hosts that the next run takes from there to the same
@@ -66,65 +58,16 @@ func TestKilledRun(t *testing.T) {
 // itself, and then with success.
 func applyKilledAt(t testing.TB, l *lab, events []string) bool {
 	t.Helper()
-	log := debugLog(t)
-	before := size(log)
-	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
-	defer cancel()
-	cmd, err := command(ctx, l.args("apply", "--yes", "--log", log)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	line := regexp.MustCompile("msg=(" + strings.Join(events, "|") + ")")
-	var met string
-	over := false
-	err = wait.PollUntilContextCancel(ctx, 10*time.Millisecond, true, func(context.Context) (bool, error) {
-		data, err := os.ReadFile(log)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return false, err
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			over = true
-			return true, nil
-		default:
-			if int64(len(data)) > before {
-				met = string(line.Find(data[before:]))
-			}
-			return met != "", nil
-		}
-	})
-	if err != nil {
-		_ = cmd.Cancel() // its end is what is waited for next
-		t.Fatalf("waiting for %q: %v, %v\n%s", events, err, <-ended, output.String())
-	}
-	if !over {
-		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			t.Fatal(err)
-		}
-	}
-	switch err := <-ended; {
-	case err == nil:
+	p := l.begin(t, "apply", "--yes")
+	met := p.meets(t, "msg=("+strings.Join(events, "|")+")")
+	r := p.kill()
+	switch {
+	case r.code == exitDone:
 		t.Logf("done before it was killed at one of %q", events)
 		return false
-	case cmd.ProcessState.Exited():
-		t.Fatalf("the run failed before it was killed at one of %q: %v\n%s", events, err, output.String())
+	case p.cmd.ProcessState.Exited():
+		t.Fatalf("the run failed before it was killed at one of %q\n%s", events, r)
 	}
 	t.Logf("killed at %q", met)
 	return true
-}
-
-func size(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
 }

@@ -22,10 +22,12 @@ import (
 )
 
 // The labs of the tests. The shared one carries the cluster that most tests look at; the side lab
-// belongs to tests that begin with bare hosts, or end with them.
+// belongs to tests that begin with bare hosts, or end with them; that of faults, to tests that damage
+// hosts or runs and need more workers.
 var (
 	shared = &fixture{spec: labSpec{name: "e2e", subnet: "10.121.0.0/24", controlPlanes: 1, workers: 2, reuse: os.Getenv("KUBEWRIGHT_E2E_LAB")}}
 	side   = &fixture{spec: labSpec{name: "e2e-side", subnet: "10.122.0.0/24", controlPlanes: 1, workers: 1}}
+	faults = &fixture{spec: labSpec{name: "e2e-faults", subnet: "10.131.0.0/24", controlPlanes: 1, workers: 3}}
 )
 
 func TestMain(m *testing.M) {
@@ -44,7 +46,7 @@ func removeLabs() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	return errors.Join(shared.down(ctx), side.down(ctx))
+	return errors.Join(shared.down(ctx), side.down(ctx), faults.down(ctx))
 }
 
 // keepLabs tells whether somebody wants to look at the labs after the tests.

@@ -25,7 +25,10 @@ const (
 	exitPending      = 2
 	exitBadInput     = 10
 	exitUnreachable  = 11
+	exitPreflight    = 12
 	exitChangeFailed = 13
+	exitLocked       = 15
+	exitInterrupted  = 130
 )
 
 // toolTimeout bounds every run of the binary: a cluster from bare hosts included.
@@ -119,6 +122,7 @@ func finish(ctx context.Context, cmd *exec.Cmd, r result) (result, error) {
 	if errors.As(err, &exit) && exit.Exited() {
 		err = nil
 	}
+	transcript.add(r)
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(ctx.Err(), errors.New(r.String()))
 	}

@@ -65,6 +65,9 @@ func checkPorts(t *T, h Host, f facts.Facts) {
 		by, remedy := "by another program", fmt.Sprintf("find it with ss -lnp 'sport = :%d' and stop it", p.number)
 		if l.Process != "" {
 			by, remedy = "by "+l.Process, "stop "+l.Process+" or move it to another port"
+			if l.Process == "systemd-socket-" { // as much as the kernel keeps of systemd-socket-activate
+				remedy = "if another run of kubewright is trying connections there, run again in a minute; else " + remedy
+			}
 		}
 		t.Requiref(false, remedy, "%d/%s is taken %s (on %s) and is needed by %s", p.number, p.proto, by, l.Addr, p.what)
 	}

@@ -178,6 +178,7 @@ func (s *Session) Close() {
 	}
 	if s.locks != nil {
 		s.locks.free()
+		s.locks.running.Wait() // their shells are ended before the connections are
 		s.locks.abort(nil)
 	}
 	if s.api != nil {

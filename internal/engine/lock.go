@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"kubewright/internal/fault"
@@ -16,9 +17,12 @@ import (
 // locks are those of one run: they are held until freed, and taken away by somebody else
 // they end the run.
 type locks struct {
-	held  context.Context //nolint:containedctx // the locks live as long as the session that has them
-	free  context.CancelFunc
-	abort context.CancelCauseFunc
+	// running are the scripts that hold them, which are waited for once they are freed, and who
+	// looks after them.
+	running sync.WaitGroup
+	held    context.Context //nolint:containedctx // the locks live as long as the session that has them
+	free    context.CancelFunc
+	abort   context.CancelCauseFunc
 }
 
 // holdLocks returns the context of a run that changes something, and its locks.
@@ -104,7 +108,7 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, c
 	watch := &firstLine{marker: marker, answer: answer}
 	start := s.Now()
 	script := host.Script{Kind: host.Hold, Text: sh.RenderLock(marker, request)}
-	go func() { ended <- m.conn.Run(s.locks.held, script, watch) }()
+	s.locks.running.Go(func() { ended <- m.conn.Run(s.locks.held, script, watch) })
 	timer := time.NewTimer(lockTimeout)
 	defer timer.Stop()
 	busy := time.AfterFunc(lockPatience, func() {
@@ -129,7 +133,7 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, c
 	}
 	s.emit(report.Event{Kind: report.Exec, Host: m.Name, Message: "lock", Duration: s.Now().Sub(start), Err: err})
 	if err == nil {
-		go s.guard(m, connection, ended)
+		s.locks.running.Go(func() { s.guard(m, connection, ended) })
 		return nil
 	}
 	var f *fault.Error

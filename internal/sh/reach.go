@@ -25,13 +25,13 @@ kw_connect() { timeout %d bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1; }
 `
 
 // RenderListen makes the script that listens on ports on which nothing listens yet, and passes on
-// what comes in by datagram, until it is ended. The sockets that systemd opens for a program stay
-// open with that, whatever the program does.
+// what comes in by datagram, until it is ended or nobody listens to it any more. systemd opens the
+// sockets, and has a program for each connection that does nothing.
 func RenderListen(marker string, endpoints []Endpoint) []byte {
 	var b strings.Builder
 	open(&b, marker)
 	fmt.Fprintf(&b, reachMeans, "systemd-socket-activate", connectSeconds)
-	b.WriteString("pids=\n")
+	b.WriteString("trap '' PIPE\npids=\n")
 	var tcp []string
 	for _, e := range endpoints {
 		if e.Proto == "udp" {
@@ -41,7 +41,7 @@ func RenderListen(marker string, endpoints []Endpoint) []byte {
 		tcp = append(tcp, "-l "+e.String())
 	}
 	if len(tcp) > 0 {
-		fmt.Fprintf(&b, "systemd-socket-activate %s sleep %d >/dev/null 2>&1 &\npids=\"$pids $!\"\n", strings.Join(tcp, " "), listenSeconds)
+		fmt.Fprintf(&b, "systemd-socket-activate -a %s true >/dev/null 2>&1 &\npids=\"$pids $!\"\n", strings.Join(tcp, " "))
 	}
 	for _, e := range endpoints {
 		// Where the kernel lists sockets: a connection from the host itself might meet its firewall.
@@ -52,7 +52,7 @@ func RenderListen(marker string, endpoints []Endpoint) []byte {
 		there := fmt.Sprintf("cat /proc/net/%[1]s /proc/net/%[1]s6 2>/dev/null | grep -q ':%04[2]X 0*:0000 %[3]s '", e.Proto, e.Port(), state)
 		fmt.Fprintf(&b, "until %s; do kill -0 $pids 2>/dev/null || { echo \"$M unable nothing can listen on %s/%s\"; kill $pids 2>/dev/null; return; }; sleep 0.1 2>/dev/null || sleep 1; done\n", there, e, e.Proto)
 	}
-	fmt.Fprintf(&b, "echo \"$M listening\"\nsleep %d\nkill $pids 2>/dev/null\n", listenSeconds)
+	fmt.Fprintf(&b, "n=0\nwhile [ $n -lt %d ] && echo \"$M listening\" 2>/dev/null; do n=$((n+1)); sleep 1; done\nkill $pids 2>/dev/null\n", listenSeconds)
 	closeScript(&b)
 	return []byte(b.String())
 }

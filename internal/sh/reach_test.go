@@ -83,8 +83,21 @@ func TestReach(t *testing.T) {
 					t.Errorf("heard %v", names)
 				}
 			}
-			cancel()
+			// It ends when nobody listens to it any more, and what it had started, too.
+			heard.fail()
 			<-ended
+			cancel()
+			for begin := time.Now(); ; {
+				l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", a.String())
+				if err == nil {
+					_ = l.Close()
+					break
+				}
+				if time.Since(begin) > 10*time.Second {
+					t.Fatal(err)
+				}
+				<-time.After(20 * time.Millisecond)
+			}
 		})
 	}
 }

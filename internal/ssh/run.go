@@ -26,7 +26,10 @@ func (c *Client) Run(ctx context.Context, script host.Script, stdout io.Writer) 
 	}
 	r := c.launch(l, ch, script.Kind, stdout)
 	err = c.converse(ctx, r, script.Text)
-	failed := r.stop(err != nil && script.Kind != host.Act)
+	// A shell that is known is ended with its group: a signal from here may reach the shell alone, and
+	// leave what it has started without anything to know it by.
+	_, known := r.stdout.process()
+	failed := r.stop(err != nil && !known)
 	c.endScript(ctx, r, err)
 	if failed != nil && err == nil {
 		err = c.wrap("run", fmt.Errorf("write output: %w", failed))
