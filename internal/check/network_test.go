@@ -151,7 +151,7 @@ func networkTable() map[string][]faulty {
 	return map[string][]faulty{
 		"ports": {
 			{"6443 on a control plane", listen("cp1", "tcp", 6443, "haproxy"), []string{"refuse cp1: 6443/tcp is taken by haproxy (on 0.0.0.0) and is needed by kube-apiserver; stop haproxy"}},
-			{"tried by another run", listen("cp1", "tcp", 6443, "systemd-socket-"), []string{"refuse cp1: 6443/tcp is taken by systemd-socket-; if another run of kubewright is trying connections there, run again in a minute; else stop"}},
+			{"tried by another run", listen("cp1", "tcp", 6443, "systemd-socket-"), []string{"refuse cp1: 6443/tcp is taken by systemd-socket- (on 0.0.0.0) and is needed by kube-apiserver; if another run of kubewright is trying connections there, run again in a minute; else stop systemd-socket- or move it to another port"}},
 			{"6443 on a worker", listen("worker1", "tcp", 6443, "haproxy"), nil},
 			{"another port for the API server", func(w World) World {
 				w.APIServerPort = 8443

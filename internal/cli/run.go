@@ -132,6 +132,9 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 	if options.Limit, err = f.selector(cmd, c); err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
+	if f.reconnect < 0 || (f.reconnect == 0 && cmd.Flags().Changed("reconnect-timeout")) {
+		return nil, fault.New(fault.BadInput, "--reconnect-timeout %s: it has to be more than nothing", f.reconnect)
+	}
 	if len(f.phases) > 0 {
 		if options.Only, err = phases.Find(f.phases); err != nil {
 			return nil, fault.New(fault.BadInput, "--phase: %w", err)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,9 +42,10 @@ func (a *api) close() {
 	}
 }
 
-// client is the client for the API server on a control plane; "" is any that was reached.
+// client is the client for the API server on a control plane; "" is one that answered, or any that was
+// reached.
 func (s *Session) client(name string) (*kube.Client, error) {
-	m := s.controlPlane(name)
+	m := s.controlPlane(cmp.Or(name, s.apiFrom))
 	if m == nil {
 		return nil, fault.New(fault.Unreachable, "no control plane was reached")
 	}
@@ -162,16 +164,25 @@ func (s *Session) apiUnknown(ctx context.Context) string {
 	if s.newPKI {
 		return "known after the control plane is up"
 	}
-	client, err := s.client("")
-	if err != nil {
-		return err.Error()
-	}
 	ctx, cancel := context.WithTimeout(ctx, apiProbeTimeout)
 	defer cancel()
-	if ok, detail, err := client.APIReady().Check(ctx); !ok || err != nil {
-		return "known after the control plane is up (" + detail + errText(err) + ")"
+	why := "no control plane was reached"
+	for _, m := range s.hosts {
+		if !m.Has(inventory.RoleControlPlane) || !m.seen {
+			continue
+		}
+		client, err := s.client(m.Name)
+		if err != nil {
+			return err.Error()
+		}
+		ok, detail, err := client.APIReady().Check(ctx)
+		if ok && err == nil {
+			s.apiFrom = m.Name
+			return ""
+		}
+		why = detail + errText(err)
 	}
-	return ""
+	return "known after the control plane is up (" + why + ")"
 }
 
 func errText(err error) string {

@@ -116,29 +116,38 @@ func (s *Session) act(ctx context.Context, m *member, in part) error {
 // persist does something that changes a host, until it was done or failed. When its connection is
 // lost, or its script was ended by somebody else (the host shuts down), resume connects and looks
 // again first, so that only what is left is done. A host that goes on ending scripts gets as long as
-// one that does not come back.
+// one that does not come back; waiting for either does not count towards the deadline.
 func (s *Session) persist(ctx context.Context, m *member, resume, do func(context.Context, *member) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.ActTimeout)
-	defer cancel()
+	left, interval := s.ActTimeout, reconnectInterval
+	try := func() error {
+		start := s.Now()
+		limited, cancel := context.WithTimeout(ctx, left)
+		defer cancel()
+		err := do(limited, m)
+		left -= s.Now().Sub(start)
+		if err != nil && limited.Err() != nil && ctx.Err() == nil {
+			return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: "act", Err: fmt.Errorf("not done within %s: %s", s.ActTimeout, err.Error())}
+		}
+		return err
+	}
 	var firstEnd time.Time
-	err := do(ctx, m)
+	err := try()
 	for ctx.Err() == nil {
 		switch {
 		case lost(err):
 			s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "connection lost, connecting again: " + err.Error()})
-		case ended(err):
+		case !ended(err) || (!firstEnd.IsZero() && s.Now().Sub(firstEnd) > s.ReconnectTimeout):
+			return err
+		default:
 			if firstEnd.IsZero() {
 				firstEnd = s.Now()
-			} else if s.Now().Sub(firstEnd) > s.ReconnectTimeout {
-				return err
 			}
 			s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "the script was ended on the host, looking again: " + err.Error()})
-			pause(ctx, reconnectInterval) // a host that shuts down ends scripts before it ends connections
-		default:
-			return err
 		}
+		pause(ctx, interval) // a host that shuts down ends scripts before it ends connections
+		interval = min(2*interval, longestInterval)
 		if err = resume(ctx, m); err == nil {
-			err = do(ctx, m)
+			err = try()
 		}
 	}
 	return err
@@ -184,8 +193,17 @@ func (s *Session) actOnce(ctx context.Context, m *member, in part) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	if err := s.keepLock(ctx, m); err != nil {
+	switch again, err := s.keepLock(ctx, m); {
+	case err != nil:
 		return err
+	case again: // somebody else may have been at work meanwhile
+		if err := s.look(ctx, m); err != nil {
+			return err
+		}
+		if err := s.replan(ctx, m); err != nil {
+			return err
+		}
+		return s.actOnce(ctx, m, in)
 	}
 	delivery, err := s.delivery(ctx, m, needs)
 	if err != nil {
@@ -195,6 +213,9 @@ func (s *Session) actOnce(ctx context.Context, m *member, in part) error {
 	if fetchFailed(err) && s.Cluster.Artifacts.Delivery == "auto" {
 		s.emit(report.Event{Kind: report.Notice, Host: m.Name, Message: "cannot fetch for itself, files are pushed: " + err.Error()})
 		if delivery, err = s.push(ctx, m, needs); err != nil {
+			return err
+		}
+		if _, err := s.keepLock(ctx, m); err != nil {
 			return err
 		}
 		answers, err = s.perform(ctx, m, slices.Concat(delivery, tasks))
@@ -209,6 +230,7 @@ func (s *Session) actOnce(ctx context.Context, m *member, in part) error {
 func (s *Session) perform(ctx context.Context, m *member, tasks []sh.Task) (*sh.Answers, error) {
 	marker := newMarker()
 	script := sh.RenderTasks(marker, tasks, m.asked)
+	m.acted = true
 	progress := &tracker{session: s, member: m, tasks: tasks}
 	out := sh.NewWatcher(marker, progress.on)
 	err := s.run(ctx, m, host.Script{Kind: host.Act, Text: script}, out, fmt.Sprintf("act (%d tasks)", len(tasks)))
@@ -216,7 +238,7 @@ func (s *Session) perform(ctx context.Context, m *member, tasks []sh.Task) (*sh.
 	if err != nil {
 		failed := progress.failed()
 		var exit *host.ExitError
-		fetching := errors.As(err, &exit) && strings.HasPrefix(failed.ID, fetchPrefix)
+		fetching := errors.As(err, &exit) && !ended(err) && strings.HasPrefix(failed.ID, fetchPrefix)
 		if err = s.hostError(m, failed.Phase+": "+failed.ID, fault.ChangeFailed, err); fetching {
 			err = &fetchError{err}
 		}

@@ -39,10 +39,14 @@ type member struct {
 	// unfetchable are the URLs of files that the host needs and cannot get for itself.
 	unfetchable []string
 
-	// mending is held while the connection is made again, by whoever noticed first.
-	mending sync.Mutex
+	// acted is set once this run has begun to change the host.
+	acted bool
+
+	// mending is held while the connection is made again, by whoever noticed first, and locking
+	// while the host's lock is taken.
+	mending, locking turn
 	// locked is set while this run has the host's lock, hadLock once it had it, and lockedBy
-	// tells the connection that took it by its number. They belong to whoever holds mending.
+	// tells the connection that took it by its number. They belong to whoever holds locking.
 	locked, hadLock bool
 	lockedBy        int64
 }
@@ -64,13 +68,16 @@ func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 	for _, h := range e.Cluster.Hosts {
 		wanted := e.Limit(h)
 		if wanted || h.Has(inventory.RoleControlPlane) {
-			s.hosts = append(s.hosts, &member{Host: h, wanted: wanted})
+			s.hosts = append(s.hosts, &member{Host: h, wanted: wanted, mending: make(turn, 1), locking: make(turn, 1)})
 		}
 	}
 	gate := newGate(s.wanted())
 	s.each(s.hosts, func(m *member) {
 		m.err = s.connect(ctx, m)
-		lock := func() error { return s.keepLock(ctx, m) }
+		lock := func() error {
+			_, err := s.keepLock(ctx, m)
+			return err
+		}
 		if gate.pass(m, lock) && m.err == nil {
 			m.err = lock()
 		}
@@ -137,11 +144,31 @@ func (s *Session) connect(ctx context.Context, m *member) error {
 	return nil
 }
 
+// turn is what only one at a time may do.
+type turn chan struct{}
+
+// take waits for the turn. Unlike that for a mutex, the wait ends with ctx.
+func (t turn) take(ctx context.Context) error {
+	if ctx.Err() != nil { // of two cases that are ready, select picks any
+		return ctx.Err()
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
+
 // reconnect makes a lost connection again: the host may be rebooting, so it is tried until
-// the deadline. The lock went with the old connection and is taken anew.
+// the deadline. The lock went with the old connection: it is taken anew before anything is changed.
 func (s *Session) reconnect(ctx context.Context, m *member) error {
-	m.mending.Lock()
-	defer m.mending.Unlock()
+	if err := m.mending.take(ctx); err != nil {
+		return err
+	}
+	defer m.mending.give()
 	redialer, ok := m.conn.(host.Redialer)
 	if !ok {
 		return &fault.Error{Kind: fault.Unreachable, Host: m.Name, Op: "reconnect", Err: errors.New("this connection cannot be made again")}
@@ -151,7 +178,7 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 	for {
 		err := redialer.Redial(limited)
 		if err == nil {
-			return s.takeLock(ctx, m)
+			return nil
 		}
 		if !passing(err) {
 			return fault.Wrap(fault.Unreachable, err)
@@ -162,7 +189,10 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 			interval = refusedInterval
 		}
 		pause(limited, interval)
-		if limited.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s: reconnect: %w, after %w", m.Name, ctx.Err(), err)
+		case limited.Err() != nil:
 			// In words only: that the last attempt was lost is no reason for another.
 			return &fault.Error{Kind: fault.Unreachable, Host: m.Name, Op: "reconnect", Err: fmt.Errorf("gave up after %s: %s", s.ReconnectTimeout, err.Error()),
 				Hint: "run the same command again when the host is back; it goes on from there"}
@@ -182,6 +212,7 @@ const (
 	reconnectInterval = 2 * time.Second
 	// refusedInterval is longer: many refused logins in a row get an account or an address locked.
 	refusedInterval = 15 * time.Second
+	longestInterval = 30 * time.Second
 )
 
 // resume finds out where a host is after its connection was lost: nothing is repeated
@@ -190,9 +221,17 @@ func (s *Session) resume(ctx context.Context, m *member) error {
 	if err := s.reconnect(ctx, m); err != nil {
 		return err
 	}
+	if _, err := s.keepLock(ctx, m); err != nil {
+		return err
+	}
 	if err := s.look(ctx, m); err != nil {
 		return err
 	}
+	return s.replan(ctx, m)
+}
+
+// replan compares a host anew after it was looked at again.
+func (s *Session) replan(ctx context.Context, m *member) error {
 	m.target.Facts = m.facts
 	return s.planHost(ctx, m)
 }

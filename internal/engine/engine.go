@@ -105,8 +105,9 @@ type Session struct {
 	pki    *certs.Bundle
 	newPKI bool
 	api    *api
-	// apiThere is set when the API answered while the plan was made.
+	// apiThere is set when the API answered while the plan was made, on the host apiFrom.
 	apiThere bool
+	apiFrom  string
 	// manifests holds the upstream manifests of the addons by artifact name.
 	manifests map[string][]byte
 	// locks are nil in a run that changes nothing; lease is nil until it is held.

@@ -526,7 +526,8 @@ func TestExitKinds(t *testing.T) {
 	}{
 		"login refused": {&host.AuthError{Host: "cp1", User: "root", Err: errBoom}, fault.Unreachable, "boom"},
 		"sudo refused":  {&host.SudoError{Host: "cp1", User: "me", Reason: "it says no"}, fault.Unreachable, "it says no"},
-		"script failed": {&host.ExitError{Host: "cp1", Code: 9, Stderr: []byte("no such tool")}, fault.ChangeFailed, "no such tool"},
+		"script failed": {&host.ExitError{Host: "cp1", Code: 9, Stderr: []byte("no such tool")}, fault.Other, "no such tool"},
+		"act elsewhere": {&host.ExitError{Host: "cp1", Code: sh.LockedStatus, Stderr: []byte("an earlier run")}, fault.Locked, "an earlier run"},
 	} {
 		l := newLab(t, 1, service("a", "1"))
 		l.hook = func(string, int64, []byte) error { return tc.err }

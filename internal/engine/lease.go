@@ -78,7 +78,7 @@ func (s *Session) takeLease(ctx context.Context, nonce string, force bool) (*kub
 }
 
 // keepLease gives the Lease back when ctx ends. One that was lost because the API server was away,
-// as when its host reboots, is taken again.
+// as when its host reboots, is taken again when it is back; only that somebody else has it ends the run.
 func (s *Session) keepLease(ctx context.Context, l *lease, held *kube.Lease) {
 	for {
 		select {
@@ -91,13 +91,17 @@ func (s *Session) keepLease(ctx context.Context, l *lease, held *kube.Lease) {
 		}
 		err := held.Err()
 		var other kube.LeaseHeldError
-		if !errors.As(err, &other) {
-			held, err = s.takeLease(ctx, l.nonce, false)
+		for !errors.As(err, &other) {
+			if held, err = s.takeLease(ctx, l.nonce, false); err == nil {
+				break
+			}
+			pause(ctx, reconnectInterval)
+			if ctx.Err() != nil {
+				return
+			}
 		}
 		if err != nil {
-			if ctx.Err() == nil {
-				s.locks.abort(fault.Wrap(fault.Locked, err))
-			}
+			s.locks.abort(fault.Wrap(fault.Locked, err))
 			return
 		}
 	}

@@ -76,15 +76,24 @@ func (g *gate) pass(m *member, lock func() error) (free bool) {
 	return false
 }
 
-// takeLock takes the host's lock, if this run takes locks, unless the present connection
-// has it. The caller holds mending.
-func (s *Session) takeLock(ctx context.Context, m *member) error {
+// keepLock makes sure, before something is changed on a host, that the run has its lock, if it takes
+// locks. again says that it was lost meanwhile.
+func (s *Session) keepLock(ctx context.Context, m *member) (again bool, err error) {
+	if err := m.locking.take(ctx); err != nil {
+		return false, err
+	}
+	defer m.locking.give()
+	return s.takeLock(ctx, m)
+}
+
+// takeLock is keepLock for whoever holds locking.
+func (s *Session) takeLock(ctx context.Context, m *member) (again bool, err error) {
 	if s.locks == nil || !m.wanted {
-		return nil
+		return false, nil
 	}
 	connection := m.conn.Stats().Connects
 	if m.locked && m.lockedBy == connection {
-		return nil
+		return false, nil
 	}
 	request := sh.LockRequest{
 		Holder: s.Holder,
@@ -93,22 +102,28 @@ func (s *Session) takeLock(ctx context.Context, m *member) error {
 		Again: m.hadLock && m.lockedBy == connection,
 	}
 	if err := s.lock(ctx, m, request, connection); err != nil {
-		return err
+		return false, err
 	}
+	again = m.hadLock
 	m.locked, m.hadLock, m.lockedBy = true, true, connection
-	return nil
+	return again, nil
 }
 
 // lock takes the host's lock and keeps it until the locks are freed, or the connection
-// that holds it is lost.
+// that holds it is lost. A request that is given up has ended when it returns.
 func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, connection int64) error {
 	marker := newMarker()
 	answer := make(chan string, 1)
 	ended := make(chan error, 1)
+	over := make(chan struct{})
 	watch := &firstLine{marker: marker, answer: answer}
 	start := s.Now()
 	script := host.Script{Kind: host.Hold, Text: sh.RenderLock(marker, request)}
-	s.locks.running.Go(func() { ended <- m.conn.Run(s.locks.held, script, watch) })
+	holding, giveUp := context.WithCancel(s.locks.held)
+	s.locks.running.Go(func() {
+		defer close(over)
+		ended <- m.conn.Run(holding, script, watch)
+	})
 	timer := time.NewTimer(lockTimeout)
 	defer timer.Stop()
 	busy := time.AfterFunc(lockPatience, func() {
@@ -133,9 +148,14 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, c
 	}
 	s.emit(report.Event{Kind: report.Exec, Host: m.Name, Message: "lock", Duration: s.Now().Sub(start), Err: err})
 	if err == nil {
-		s.locks.running.Go(func() { s.guard(m, connection, ended) })
+		s.locks.running.Go(func() {
+			defer giveUp()
+			s.guard(m, connection, ended)
+		})
 		return nil
 	}
+	giveUp()
+	<-over
 	var f *fault.Error
 	if errors.As(err, &f) {
 		return f.On(m.Name)
@@ -148,11 +168,10 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, c
 // connection a lock is lost until that is made again.
 func (s *Session) guard(m *member, connection int64, ended <-chan error) {
 	err := <-ended
-	if s.locks.held.Err() != nil {
-		return
+	if m.locking.take(s.locks.held) != nil {
+		return // the locks were freed
 	}
-	m.mending.Lock()
-	defer m.mending.Unlock()
+	defer m.locking.give()
 	if m.lockedBy != connection {
 		return // the host is locked through a newer one already
 	}
@@ -160,23 +179,16 @@ func (s *Session) guard(m *member, connection int64, ended <-chan error) {
 	if lost(err) {
 		return
 	}
-	if err := s.takeLock(s.locks.held, m); err != nil && fault.KindOf(err) == fault.Locked {
+	if _, err := s.takeLock(s.locks.held, m); err != nil && fault.KindOf(err) == fault.Locked {
 		s.locks.abort(err)
 	}
 }
 
-// keepLock makes sure, before something is changed on a host, that the run has its lock.
-func (s *Session) keepLock(ctx context.Context, m *member) error {
-	m.mending.Lock()
-	defer m.mending.Unlock()
-	return s.takeLock(ctx, m)
-}
-
-// lockError is the error of a lock script that said nothing. It may have found the lock
-// taken, and no name: the disk was too full for it.
+// lockError is the error of a lock script that named nobody. It may have found the lock taken, and no
+// name: the disk was too full for it.
 func (s *Session) lockError(m *member, err error) error {
 	var exit *host.ExitError
-	if errors.As(err, &exit) && exit.Code == sh.LockedStatus {
+	if errors.As(err, &exit) && exit.Code == sh.LockedStatus && len(exit.Stderr) == 0 {
 		return held("it has left no name")
 	}
 	return s.hostError(m, "lock", fault.Unreachable, err)

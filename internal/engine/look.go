@@ -61,9 +61,12 @@ func probesOf(groups []plan.Group) []sh.Probe {
 // a look changes nothing, so repeating it is safe.
 func (s *Session) ask(ctx context.Context, m *member, probes []sh.Probe) (*sh.Answers, error) {
 	marker := newMarker()
-	script := sh.RenderProbes(marker, probes)
+	script, limit := sh.RenderProbes(marker, probes), lookTimeout
+	if m.acted {
+		script, limit = sh.RenderSettledProbes(marker, probes), lockTimeout
+	}
 	once := func() (*sh.Watcher, error) {
-		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		out := sh.NewWatcher(marker, nil)
 		return out, s.run(ctx, m, host.Script{Text: script}, out, "look")
@@ -96,14 +99,19 @@ func (s *Session) run(ctx context.Context, m *member, script host.Script, out *s
 }
 
 // hostError gives a failure on a host its kind: what could not be reached or logged in to is not
-// the same as a script that failed there. All that is neither, such as an upload to a full disk or
-// time that is up, has the kind otherwise.
+// the same as a script that failed there, or one that was kept from acting. All that is none of these,
+// such as an upload to a full disk or time that is up, has the kind otherwise.
 func (s *Session) hostError(m *member, op string, otherwise fault.Kind, err error) error {
 	kind := otherwise
 	var exit *host.ExitError
 	switch {
 	case errors.As(err, &exit):
-		kind = fault.ChangeFailed
+		switch {
+		case exit.Code == sh.LockedStatus: // an earlier run is still at work
+			kind = fault.Locked
+		case otherwise != fault.ChangeFailed: // a script that changes nothing failed
+			kind = fault.Other
+		}
 		unnamed := *exit
 		unnamed.Host = "" // the fault names it
 		err = &unnamed

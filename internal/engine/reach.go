@@ -18,8 +18,10 @@ import (
 )
 
 const (
-	// reachTimeout bounds the whole of trying the connections between hosts.
-	reachTimeout = 40 * time.Second
+	// reachTimeout bounds the whole of trying the connections between hosts, listenTimeout what a
+	// host takes to listen: the others do without it.
+	reachTimeout  = 40 * time.Second
+	listenTimeout = 15 * time.Second
 	// datagramTimeout is how long a datagram may be on its way once its sender is done.
 	datagramTimeout = 2 * time.Second
 )
@@ -31,7 +33,7 @@ type links struct {
 }
 
 // tryLinks has the hosts connect to each other wherever nodes have to: in both directions, on the
-// ports of what runs there already, and of listeners in its place. Between hosts whose
+// ports of what runs there already, and on clean hosts of listeners in its place. Between hosts whose
 // installation is complete that was tried before, and is tried again only when all is asked for.
 func (s *Session) tryLinks(ctx context.Context, w check.World, all bool) {
 	if slices.Contains(s.Cluster.IgnoreChecks, check.Reach) {
@@ -41,7 +43,7 @@ func (s *Session) tryLinks(ctx context.Context, w check.World, all bool) {
 		listeners: map[string]*listener{}, said: map[string]sh.Reached{}, links: links{unprobed: map[string]string{}}}
 	for _, l := range check.Links(w) {
 		if all || w.State(l.From) != check.Complete || w.State(l.To) != check.Complete {
-			t.add(l, w.Facts[l.To])
+			t.add(l, w.Facts[l.To], w.State(l.To) == check.Clean)
 		}
 	}
 	if len(t.tried) == 0 {
@@ -66,15 +68,16 @@ type linkTrial struct {
 	said      map[string]sh.Reached // by host that connects
 }
 
-// add makes a link part of the trial. What has a port already answers itself; but for datagrams,
-// to which nothing answers.
-func (t *linkTrial) add(l check.Link, to facts.Facts) {
+// add makes a link part of the trial. What has a port already answers itself; but for datagrams, to
+// which nothing answers. On a host that is not clean, what is to have a free port may want it any
+// moment.
+func (t *linkTrial) add(l check.Link, to facts.Facts, clean bool) {
 	target := t.session.member(l.To)
 	e := sh.Endpoint{AddrPort: netip.AddrPortFrom(target.NodeIP.Unmap(), uint16(l.Port)), Proto: l.Proto}
 	taken := slices.ContainsFunc(to.Listening, func(x facts.Listener) bool {
 		return x.Port == l.Port && x.Proto == l.Proto && (x.Addr.IsUnspecified() || x.Addr == e.Addr())
 	})
-	if taken && l.Proto == "udp" {
+	if taken && l.Proto == "udp" || !taken && !clean {
 		return
 	}
 	if !taken && !slices.Contains(t.listen[l.To], e) {
@@ -112,14 +115,17 @@ func (t *linkTrial) listenOn(ctx context.Context, m *member, ended *sync.WaitGro
 	t.mu.Unlock()
 	start := t.session.Now()
 	ended.Go(func() {
-		err := m.conn.Run(ctx, host.Script{Kind: host.Hold, Text: sh.RenderListen(t.marker, t.listen[m.Name])}, l)
+		text := sh.RenderListen(t.marker, t.listen[m.Name], t.session.locks != nil && m.wanted)
+		err := m.conn.Run(ctx, host.Script{Kind: host.Hold, Text: text}, l)
 		l.end(err)
 		if ctx.Err() != nil {
 			err = nil // it was ended when it was not needed any more
 		}
 		t.session.emit(report.Event{Kind: report.Exec, Host: m.Name, Message: "listen", Duration: t.session.Now().Sub(start), Err: err})
 	})
-	r, err := l.await(ctx, func(r sh.Reached) bool { return r.Listening || r.Unable != "" })
+	limited, cancel := context.WithTimeout(ctx, listenTimeout)
+	defer cancel()
+	r, err := l.await(limited, func(r sh.Reached) bool { return r.Listening || r.Unable != "" })
 	switch {
 	case err != nil:
 		t.unable(m, err.Error())
@@ -155,24 +161,59 @@ func (t *linkTrial) unable(m *member, why string) {
 
 // judge finds the links that did not come about, where both ends could try.
 func (t *linkTrial) judge(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, datagramTimeout)
-	defer cancel()
+	heard := t.heard(ctx)
 	for _, l := range t.tried {
 		if t.unprobed[l.From] != "" || t.unprobed[l.To] != "" {
 			continue
 		}
-		if l.Proto == "udp" {
-			port := strconv.Itoa(l.Port)
-			if _, err := t.listeners[l.To].await(ctx, func(r sh.Reached) bool { return r.Heard[port][l.From] }); err != nil {
-				t.closed = append(t.closed, check.Closed{Link: l, Reason: "no datagram arrived"})
-			}
-			continue
-		}
 		at := netip.AddrPortFrom(t.session.member(l.To).NodeIP.Unmap(), uint16(l.Port))
-		if reason, ok := t.said[l.From].Closed[at]; ok {
+		reason, failed := t.said[l.From].Closed[at]
+		listens := slices.Contains(t.listen[l.To], sh.Endpoint{AddrPort: at, Proto: l.Proto})
+		switch {
+		case l.Proto == "udp" && !heard[l.To].Heard[strconv.Itoa(l.Port)][l.From]:
+			t.closed = append(t.closed, check.Closed{Link: l, Reason: "no datagram arrived"})
+		case l.Proto == "tcp" && failed && blocked(reason, listens):
 			t.closed = append(t.closed, check.Closed{Link: l, Reason: reason})
 		}
 	}
+}
+
+// heard is what listeners have said once all datagrams that they wait for arrived, or were given
+// their time. One that has ended before says nothing of what comes after it.
+func (t *linkTrial) heard(ctx context.Context) map[string]sh.Reached {
+	ctx, cancel := context.WithTimeout(ctx, datagramTimeout)
+	defer cancel()
+	awaited := map[string][]check.Link{}
+	for _, l := range t.tried {
+		if t.unprobed[l.From] == "" && t.unprobed[l.To] == "" && t.listeners[l.To] != nil {
+			awaited[l.To] = append(awaited[l.To], l)
+		}
+	}
+	heard := map[string]sh.Reached{}
+	for name, links := range awaited {
+		r, err := t.listeners[name].await(ctx, func(r sh.Reached) bool {
+			return !slices.ContainsFunc(links, func(l check.Link) bool {
+				return l.Proto == "udp" && !r.Heard[strconv.Itoa(l.Port)][l.From]
+			})
+		})
+		heard[name] = r
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.unprobed[name] = err.Error()
+		}
+	}
+	return heard
+}
+
+// blocked tells whether a failed connection says something of the way: that a program which had the
+// port refuses, or that the host could not try, does not.
+func blocked(reason string, listens bool) bool {
+	switch reason {
+	case "timed out", "no route to host", "network is unreachable", "host is unreachable":
+		return true
+	case "connection refused":
+		return listens
+	}
+	return false
 }
 
 // listener takes what a listening host says, and tells whoever waits for it.

@@ -87,6 +87,9 @@ func (s *Session) resumeReset(ctx context.Context, m *member) error {
 	if err := s.reconnect(ctx, m); err != nil {
 		return err
 	}
+	if _, err := s.keepLock(ctx, m); err != nil {
+		return err
+	}
 	answers, err := s.ask(ctx, m, nil)
 	if err == nil {
 		m.plan = plan.Reset(m.Name, answers.Manifest)
@@ -98,12 +101,13 @@ func (s *Session) resumeReset(ctx context.Context, m *member) error {
 // ours, also where an earlier reset was cut before it.
 func (s *Session) reset(ctx context.Context, m *member) error {
 	m.asked = nil
-	for _, do := range []func(context.Context, *member) error{s.keepLock, s.removeAll, s.forgetAll} {
-		if err := do(ctx, m); err != nil {
-			return err
-		}
+	if _, err := s.keepLock(ctx, m); err != nil {
+		return err
 	}
-	return nil
+	if err := s.removeAll(ctx, m); err != nil {
+		return err
+	}
+	return s.forgetAll(ctx, m)
 }
 
 func (s *Session) removeAll(ctx context.Context, m *member) error {

@@ -144,9 +144,21 @@ func RenderProbes(marker string, probes []Probe) []byte {
 	return []byte(b.String())
 }
 
+// RenderSettledProbes is RenderProbes for a host on which an act was cut short: it waits until that
+// has come to its end, since what it finds half done would be taken for the outcome.
+func RenderSettledProbes(marker string, probes []Probe) []byte {
+	var b strings.Builder
+	open(&b, marker)
+	b.WriteString(runDir)
+	b.WriteString(oneAct)
+	newLook(probes).render(&b)
+	closeScript(&b)
+	return []byte(b.String())
+}
+
 // open starts the one compound command that a whole script is.
 func open(b *strings.Builder, marker string) {
-	fmt.Fprintf(b, "kw_main() {\numask 077\nM=%s\n", Quote(marker))
+	fmt.Fprintf(b, "kw_main() {\numask 077\nM=%s\nSTOP=\n", Quote(marker))
 }
 
 // closeScript ends the compound command and calls it: the last bytes of the stream.

@@ -3,6 +3,7 @@ package sh
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -26,35 +27,42 @@ kw_connect() { timeout %d bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1; }
 
 // RenderListen makes the script that listens on ports on which nothing listens yet, and passes on
 // what comes in by datagram, until it is ended or nobody listens to it any more. systemd opens the
-// sockets, and has a program for each connection that does nothing.
-func RenderListen(marker string, endpoints []Endpoint) []byte {
+// sockets, and has a program for each connection that does nothing. Unless the run holds the host's
+// lock (locked), a host that another run is at work on is left alone.
+func RenderListen(marker string, endpoints []Endpoint, locked bool) []byte {
 	var b strings.Builder
 	open(&b, marker)
-	fmt.Fprintf(&b, reachMeans, "systemd-socket-activate", connectSeconds)
+	fmt.Fprintf(&b, reachMeans, "systemd-socket-activate flock", connectSeconds)
 	b.WriteString("trap '' PIPE\npids=\n")
-	var tcp []string
-	for _, e := range endpoints {
-		if e.Proto == "udp" {
-			fmt.Fprintf(&b, "systemd-socket-activate -d -l %s sh -c 'exec cat <&3' 2>/dev/null &\npids=\"$pids $!\"\n", e)
-			continue
-		}
-		tcp = append(tcp, "-l "+e.String())
+	if !locked {
+		fmt.Fprintf(&b, "[ ! -e %[1]s ] || flock -n %[1]s true || { echo \"$M unable another run is at work on the host\"; return; }\n", LockPath)
 	}
-	if len(tcp) > 0 {
-		fmt.Fprintf(&b, "systemd-socket-activate -a %s true >/dev/null 2>&1 &\npids=\"$pids $!\"\n", strings.Join(tcp, " "))
-	}
-	for _, e := range endpoints {
+	for i, e := range endpoints {
 		// Where the kernel lists sockets: a connection from the host itself might meet its firewall.
-		state := "0A"
+		state, activate := "0A", "-a -l %s true >/dev/null"
 		if e.Proto == "udp" {
-			state = "07"
+			state, activate = "07", "-d -l %s sh -c 'exec cat <&3'"
 		}
-		there := fmt.Sprintf("cat /proc/net/%[1]s /proc/net/%[1]s6 2>/dev/null | grep -q ':%04[2]X 0*:0000 %[3]s '", e.Proto, e.Port(), state)
-		fmt.Fprintf(&b, "until %s; do kill -0 $pids 2>/dev/null || { echo \"$M unable nothing can listen on %s/%s\"; kill $pids 2>/dev/null; return; }; sleep 0.1 2>/dev/null || sleep 1; done\n", there, e, e.Proto)
+		fmt.Fprintf(&b, "systemd-socket-activate "+activate+" 2>/dev/null &\np%[2]d=$! pids=\"$pids $!\"\n", e, i)
+		fmt.Fprintf(&b, "kw_there%[1]d() { cat /proc/net/%[2]s /proc/net/%[2]s6 2>/dev/null | grep -q '%[3]s:%04[4]X 0*:0000 %[5]s '; }\n", i, e.Proto, kernelAddr(e.Addr()), e.Port(), state)
+	}
+	for i, e := range endpoints {
+		fmt.Fprintf(&b, "until kw_there%[1]d && kill -0 $p%[1]d 2>/dev/null; do kill -0 $p%[1]d 2>/dev/null || { echo \"$M unable nothing can listen on %[2]s/%[3]s\"; kill $pids 2>/dev/null; return; }; sleep 0.1 2>/dev/null || sleep 1; done\n", i, e, e.Proto)
 	}
 	fmt.Fprintf(&b, "n=0\nwhile [ $n -lt %d ] && echo \"$M listening\" 2>/dev/null; do n=$((n+1)); sleep 1; done\nkill $pids 2>/dev/null\n", listenSeconds)
 	closeScript(&b)
 	return []byte(b.String())
+}
+
+// kernelAddr is an address as /proc/net/tcp and its like list it: 32-bit words in hex, each in the
+// order of a little-endian machine, which all that we support are.
+func kernelAddr(addr netip.Addr) string {
+	var b strings.Builder
+	for word := range slices.Chunk(addr.AsSlice(), 4) {
+		slices.Reverse(word)
+		fmt.Fprintf(&b, "%X", word)
+	}
+	return b.String()
 }
 
 // RenderReach makes the script that connects to all endpoints at once and says how that went.

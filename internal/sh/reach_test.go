@@ -63,7 +63,7 @@ func TestReach(t *testing.T) {
 			heard := &listener{heard: make(chan struct{}, 100)}
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			go func() { ended <- onMachine(ctx, shell, sh.RenderListen(marker, []sh.Endpoint{a, b, udp}), heard) }()
+			go func() { ended <- onMachine(ctx, shell, sh.RenderListen(marker, []sh.Endpoint{a, b, udp}, true), heard) }()
 			await(t, heard, func(r sh.Reached) bool { return r.Listening })
 
 			said := &listener{heard: make(chan struct{}, 100)}
@@ -119,7 +119,7 @@ func await(t *testing.T, out *listener, enough func(sh.Reached) bool) {
 func TestReachUnable(t *testing.T) {
 	e := freePort(t, "tcp")
 	out := &listener{heard: make(chan struct{}, 100)}
-	if err := onMachine(t.Context(), "sh", append([]byte("PATH=/nowhere\n"), sh.RenderListen(marker, []sh.Endpoint{e})...), out); err != nil {
+	if err := onMachine(t.Context(), "sh", append([]byte("PATH=/nowhere\n"), sh.RenderListen(marker, []sh.Endpoint{e}, true)...), out); err != nil {
 		t.Fatal(err)
 	}
 	if r := sh.ParseReached(marker, out.bytes()); r.Unable != "bash is missing" || r.Listening {

@@ -84,9 +84,10 @@ func RenderLock(marker string, request LockRequest) []byte {
 	b.WriteString(runDir)
 	holder := Quote(strings.Join(strings.Fields(request.Holder), " "))
 	if request.Force {
-		// The name before the deed: whoever held the lock knows that it was taken by force.
-		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(sed -n 2p %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || { printf '%%s\\n%%s\\n' %[2]s $$ > %[1]s; kill -9 \"$pid\"; } ;; esac\n", LockPath, holder)
-		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(cat %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || kill -TERM \"$pid\" ;; esac\n", ActPath)
+		// The name before the deed: whoever held the lock knows that it was taken by force. A process
+		// that does not have the file open is another one by now.
+		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(sed -n 2p %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || { [ -d /proc/self/fd ] && [ ! /proc/$pid/fd/9 -ef %[1]s ]; } || { printf '%%s\\n%%s\\n' %[2]s $$ > %[1]s; kill -9 \"$pid\"; } ;; esac\n", LockPath, holder)
+		fmt.Fprintf(&b, "pid=; [ ! -e %[1]s ] || pid=$(cat %[1]s)\ncase $pid in ''|*[!0-9]*) ;; *) flock -n %[1]s true || { [ -d /proc/self/fd ] && [ ! /proc/$pid/fd/8 -ef %[1]s ]; } || kill -TERM \"$pid\" ;; esac\n", ActPath)
 	}
 	patience := lockPatience
 	if request.Again {
@@ -123,8 +124,7 @@ const (
 // stoppable has an act end between two tasks and not in the middle of one. A shell runs a trap
 // when the command at work has ended, and a step whose own process was ended cleans up after
 // itself. Writing to a connection that is gone is an error, no signal.
-const stoppable = `STOP=
-trap 'STOP=1' TERM HUP INT
+const stoppable = `trap 'STOP=1' TERM HUP INT
 trap '' PIPE
 kw_go() { [ -z "$STOP" ] && echo "$M $1 $2" 2>/dev/null; }
 `
@@ -139,7 +139,7 @@ const (
 // until its next word, which may take as long as a download, and two writers would undo each other.
 const oneAct = `exec 8>>` + ActPath + ` || return 9
 n=0
-until flock -n 8; do n=$((n+1)); [ $n -le 600 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
+until flock -n 8; do [ -z "$STOP" ] || return 7; n=$((n+1)); [ $n -le 600 ] || { echo "an earlier run is still at work on this host" >&2; return 15; }; sleep 1; done
 `
 
 // LockAnswer reads one output of the lock script: whether the lock is ours, and if

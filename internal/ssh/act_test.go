@@ -20,7 +20,7 @@ func act(dir string) host.Script {
 for step in 1 2 3; do
 [ -z "$stop" ] || exit 7
 echo started
-sleep 1 && echo $step >>%s/steps
+sleep 3 && echo $step >>%s/steps
 done
 `, dir)}
 }
@@ -29,12 +29,12 @@ done
 func awaitSteps(t *testing.T, dir, want string) {
 	t.Helper()
 	for begin := time.Now(); read(t, dir+"/steps") != want; {
-		if time.Since(begin) > 10*time.Second {
+		if time.Since(begin) > 20*time.Second {
 			t.Fatalf("steps %q, want %q", read(t, dir+"/steps"), want)
 		}
 		_ = wait(t.Context(), 20*time.Millisecond)
 	}
-	_ = wait(t.Context(), 1500*time.Millisecond)
+	_ = wait(t.Context(), 3500*time.Millisecond)
 	if got := read(t, dir+"/steps"); got != want {
 		t.Errorf("it went on: steps %q, want %q", got, want)
 	}
@@ -106,7 +106,7 @@ func TestRedialLetsAnActFinish(t *testing.T) {
 	if err := client.Redial(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took > 900*time.Millisecond && read(t, dir+"/steps") != "" {
+	if took := time.Since(begin); took > 2900*time.Millisecond && read(t, dir+"/steps") != "" {
 		t.Errorf("Redial waited %v for the step", took)
 	}
 	awaitSteps(t, dir, "1\n")

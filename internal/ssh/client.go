@@ -79,7 +79,7 @@ func (c *Client) Redial(ctx context.Context) error {
 	if current, closed := c.current(); closed {
 		return &host.LostError{Host: c.config.Host, Op: "connect", Err: net.ErrClosed}
 	} else if current != nil && current.alive() {
-		return nil
+		return c.endOrphans(ctx, current) // of spare links
 	}
 	c.dropSpares(errGone) // what runs there relies on what was held on the link that is lost
 	l, err := c.connect(ctx)

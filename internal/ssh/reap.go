@@ -68,8 +68,8 @@ func (c *Client) reapNow(ctx context.Context, r *running, shell process) error {
 	patience := c.config.Timeouts.Stop
 	shells, acts := []process{shell}, []process(nil)
 	if r.launch.kind == host.Act {
-		patience += c.config.Timeouts.Finish
-		acts = shells // is told to end, and then waited for
+		patience += 2 * c.config.Timeouts.Finish // what is counted in naps there takes longer
+		acts = shells                            // is told to end, and then waited for
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()

@@ -1,6 +1,7 @@
 kw_main() {
 umask 077
 M=kw0123456789abcdef
+STOP=
 kw_dir() { [ -d "$1" ] || { kw_dir "$(dirname "$1")" && mkdir -m 0755 "$1"; }; }
 kw_put() { # path mode owner; content on stdin
 t=${1%/*}/.${1##*/}.kw-tmp
@@ -43,13 +44,12 @@ kw_rules() { # iptables or ip6tables, what is ours as an extended regular expres
 "$1-save" | grep -Ev -e "$2" | "$1-restore"; }
 mkdir -p /var/lib/kubewright && chmod 0700 /var/lib/kubewright || return 9
 mkdir -p /run/kubewright && chmod 0700 /run/kubewright || return 9
-STOP=
 trap 'STOP=1' TERM HUP INT
 trap '' PIPE
 kw_go() { [ -z "$STOP" ] && echo "$M $1 $2" 2>/dev/null; }
 exec 8>>/run/kubewright/act || return 9
 n=0
-until flock -n 8; do n=$((n+1)); [ $n -le 600 ] || { echo "an earlier run is still at work on this host" >&2; return 9; }; sleep 1; done
+until flock -n 8; do [ -z "$STOP" ] || return 7; n=$((n+1)); [ $n -le 600 ] || { echo "an earlier run is still at work on this host" >&2; return 15; }; sleep 1; done
 echo $$ > /run/kubewright/act
 kw_whole /var/lib/kubewright/manifest && kw_whole /var/lib/kubewright/stamps || return 9
 kw_go start 0 || return 7
