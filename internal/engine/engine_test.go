@@ -21,6 +21,7 @@ import (
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
 	"kubewright/internal/resource"
+	"kubewright/internal/sh"
 	"kubewright/inventory"
 )
 

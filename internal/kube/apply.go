@@ -95,7 +95,14 @@ func Transient(err error) bool {
 		return true
 	}
 	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
+	return leakedIP(err) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// leakedIP tells whether a Service was refused because its address is taken. It may be taken by nobody:
+// an API server whose request was cut while it made the Service has left it behind, and its repair
+// loop, which runs every minute or so, gives it back.
+func leakedIP(err error) bool {
+	return apierrors.IsInvalid(err) && strings.Contains(err.Error(), "provided IP is already allocated")
 }
 
 type wave int

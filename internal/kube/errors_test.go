@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // unreasoned is how the API server reports an error that is not one of its own.
@@ -32,6 +33,9 @@ func TestTransient(t *testing.T) {
 		err  error
 		want bool
 	}{
+		{"address of a Service that was cut", apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "kube-dns", field.ErrorList{
+			field.Invalid(field.NewPath("spec", "clusterIPs"), []string{"10.96.0.10"}, "failed to allocate IP 10.96.0.10: provided IP is already allocated"),
+		}), true},
 		{"conflict", apierrors.NewConflict(resource, "a", errors.New("modified")), true},
 		{"too many", apierrors.NewTooManyRequests("slow down", 1), true},
 		{"unavailable", apierrors.NewServiceUnavailable("starting"), true},
