@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
 // attempts bounds how often one object is applied when the API server is busy or restarting.
@@ -91,7 +92,8 @@ func Transient(err error) bool {
 		// A status 500 without a reason is etcd in trouble, or an object with an unknown field.
 		return strings.Contains(err.Error(), "etcdserver:")
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		utilnet.IsHTTP2ConnectionLost(err), utilnet.IsProbableEOF(err), strings.Contains(err.Error(), "GOAWAY"):
 		return true
 	}
 	var timeout net.Error
