@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -29,7 +30,7 @@ func (m *moving) Read(p []byte) (int, error) {
 	if n > 0 {
 		m.timer.Reset(m.limit)
 	}
-	if err != nil && err != io.EOF && m.ctx.Err() != nil {
+	if err != nil && !errors.Is(err, io.EOF) && m.ctx.Err() != nil {
 		err = context.Cause(m.ctx)
 	}
 	return n, err

@@ -188,7 +188,7 @@ func (s *Store) open(ctx context.Context, url string) (io.ReadCloser, error) {
 		cancel(nil)
 		return nil, err
 	}
-	resp, err := s.client.Do(req)
+	resp, err := s.client.Do(req) //nolint:bodyclose // moving closes it
 	if err != nil {
 		cancel(nil)
 		return nil, err

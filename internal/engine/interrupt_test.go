@@ -11,6 +11,7 @@ import (
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/host"
+	"kubewright/internal/plan"
 	"kubewright/internal/sh"
 	"kubewright/internal/sh/shtest"
 )
@@ -100,6 +101,24 @@ case "$*" in *disable*product.service*) [ -e /fake.state/struck ] || { touch /fa
 		t.Errorf("the reset was not cut: %v", err)
 	}
 	l.requireAsBefore(before)
+}
+
+// A lock that was lost, with a connection that somebody else made again, is taken anew before a host
+// is changed, and the host is looked at once more: another run may have been there.
+func TestLockLostBeforeActing(t *testing.T) {
+	l := newLab(t, 1, service("a", "1"))
+	l.roots["cp1"].Command("journalctl", "#!/bin/sh\n")
+	_, _, err := l.engine().Apply(t.Context(), func(*plan.Plan) error {
+		l.conn("cp1").drop()
+		return l.conn("cp1").Redial(t.Context())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := l.execs()["cp1"]; n != 5 { // lock, look; lock, look, act
+		t.Errorf("%d execs, want 5", n)
+	}
+	l.requireEmpty()
 }
 
 // Only what is about the way to a host counts as unreachable; time that is up and an upload that
