@@ -34,7 +34,7 @@ func each(t *testing.T, test func(t *testing.T, m machine)) {
 	}
 }
 
-// The law of DESIGN.md for the whole product: a bare machine that was applied to is as
+// The law (docs/testing.md) for the whole product: a bare machine that was applied to is as
 // wanted, and a run that is cut anywhere is completed by the next.
 func TestLaw(t *testing.T) {
 	each(t, func(t *testing.T, m machine) {
