@@ -30,7 +30,7 @@ func TestChaos(t *testing.T) {
 	t.Logf("KUBEWRIGHT_E2E_KILLS=%d KUBEWRIGHT_E2E_SEED=%d", kills, seed)
 	c := &chaos{
 		lab:    newLab(t, labSpec{name: "e2e-chaos", subnet: "10.126.0.0/24", controlPlanes: 1, workers: 2}),
-		random: rand.New(rand.NewPCG(uint64(seed), 0)), phases: applyPhases(t), hits: map[string]int{},
+		random: rand.New(rand.NewPCG(uint64(seed), 0)), phases: applyPhases(t), hits: map[string]int{}, short: map[string]bool{},
 	}
 	for c.killed < kills {
 		before := c.killed
@@ -80,7 +80,8 @@ type chaos struct {
 	random *rand.Rand
 	phases []string
 	killed int
-	hits   map[string]int // kills by phase
+	hits   map[string]int  // kills by phase
+	short  map[string]bool // phases that were over when a kill was to hit them
 }
 
 // bringUp makes a cluster from bare hosts with some kills on the way, checks it, and leaves the
@@ -138,6 +139,9 @@ func (c *chaos) authority(t testing.TB) string {
 func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 	t.Helper()
 	delay := time.Duration(c.random.Int64N(int64(longestDelay)))
+	if c.short[phase] {
+		delay = 0
+	}
 	remote := c.random.IntN(4) == 0
 	nodes := c.nodes(t)
 	victim := nodes[c.random.IntN(len(nodes))].Name
@@ -172,6 +176,7 @@ func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 	t.Logf("killed %s in phase %s, %s after it came to %s", what, at, delay.Round(time.Millisecond), phase)
 	c.killed++
 	c.hits[at]++
+	c.short[phase] = c.short[phase] || at != phase
 	return r.code == exitDone
 }
 

@@ -144,14 +144,15 @@ func places(path string, node any, t reflect.Type) []place {
 		}
 	case map[string]any:
 		for key, value := range node {
-			below := path + "{}"
-			var item reflect.Type
-			if t.Kind() == reflect.Struct {
+			below, item := path+"{}", t
+			switch t.Kind() {
+			case reflect.Struct:
 				fields := strict.Fields(t)
 				i := slices.IndexFunc(fields, func(f strict.Field) bool { return f.Name == key })
 				below, item = path+"."+key, fields[i].Type
-			} else {
+			case reflect.Map:
 				item = t.Elem()
+			default: // what may be of any kind
 			}
 			add(places(below, value, item), func(changed any) any {
 				m := maps.Clone(node)
