@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,15 +219,24 @@ func (l *lab) begin(t testing.TB, verb string, args ...string) *process {
 }
 
 // meets waits until the debug log has a line that matches, and returns the match; "" when the run
-// ends before.
+// ends before. Some phases last for a few hundredths of a second, so it looks often, and at what is new.
 func (p *process) meets(t testing.TB, pattern string) string {
 	t.Helper()
 	expression := regexp.MustCompile(pattern)
+	log, err := os.Open(p.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
 	var met string
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, toolTimeout, true, func(context.Context) (bool, error) {
+	var line []byte // the last one, as far as it is there
+	err = wait.PollUntilContextTimeout(t.Context(), 2*time.Millisecond, toolTimeout, true, func(context.Context) (bool, error) {
 		over := p.over() // before the log is read: it is whole then
-		data, err := os.ReadFile(p.log)
-		met = string(expression.Find(data))
+		data, err := io.ReadAll(log)
+		line = append(line, data...)
+		whole := bytes.LastIndexByte(line, '\n') + 1
+		met = string(expression.Find(line[:whole]))
+		line = line[whole:]
 		return met != "" || over, err
 	})
 	if err != nil {
