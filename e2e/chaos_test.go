@@ -139,10 +139,10 @@ func (c *chaos) authority(t testing.TB) string {
 func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 	t.Helper()
 	delay := time.Duration(c.random.Int64N(int64(longestDelay)))
-	if c.short[phase] {
-		delay = 0
-	}
 	remote := c.random.IntN(4) == 0
+	if c.short[phase] { // nor is there time to log in
+		delay, remote = 0, false
+	}
 	nodes := c.nodes(t)
 	victim := nodes[c.random.IntN(len(nodes))].Name
 
