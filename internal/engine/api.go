@@ -287,8 +287,6 @@ func (s *Session) applyObjects(ctx context.Context, p plan.Phase, scope []invent
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
-	retry := time.NewTicker(reconnectInterval)
-	defer retry.Stop()
 	said := ""
 	for {
 		err := s.applyOnce(ctx, p, client, objects)
@@ -299,9 +297,8 @@ func (s *Session) applyObjects(ctx context.Context, p plan.Phase, scope []invent
 			said = err.Error()
 			s.emit(report.Event{Kind: report.Waiting, Phase: p.Name, Message: "the API server, to try again: " + said})
 		}
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
+		pause(ctx, reconnectInterval)
+		if ctx.Err() != nil {
 			return err
 		}
 	}

@@ -212,13 +212,8 @@ func (s *Session) actOnce(ctx context.Context, m *member, in part) error {
 	answers, err := s.perform(ctx, m, slices.Concat(delivery, tasks))
 	if fetchFailed(err) && s.Cluster.Artifacts.Delivery == "auto" {
 		s.emit(report.Event{Kind: report.Notice, Host: m.Name, Message: "cannot fetch for itself, files are pushed: " + err.Error()})
-		if delivery, err = s.push(ctx, m, needs); err != nil {
-			return err
-		}
-		if _, err := s.keepLock(ctx, m); err != nil {
-			return err
-		}
-		answers, err = s.perform(ctx, m, slices.Concat(delivery, tasks))
+		m.push = true
+		return s.actOnce(ctx, m, in)
 	}
 	if err != nil {
 		return err
