@@ -26,8 +26,14 @@ type ControlPlane struct {
 	DNSDomain string
 	// APIServiceIP is the first address of the service network: the service "kubernetes".
 	APIServiceIP netip.Addr
-	// Endpoint is the name or address, without port, under which all API servers are reached.
+	// Endpoint is the name or address, without port, under which all API servers are reached; ""
+	// where each is reached by its own address only.
 	Endpoint string
+	// VIP is the virtual IP of the control planes; the zero Addr is none. It may have a name,
+	// which then is the Endpoint.
+	VIP netip.Addr
+	// Local says that the nodes reach the API servers through a load balancer on loopback.
+	Local bool
 	// CertSANs are further names and addresses of the API server.
 	CertSANs []string
 	// Algorithm and Lifetime apply to all certificates.
@@ -70,7 +76,7 @@ func ControlPlaneRequests(host ControlPlane) ([]Named, error) {
 	etcd := Request{
 		CommonName: host.NodeName,
 		DNSNames:   []string{host.NodeName, "localhost"},
-		IPs:        []netip.Addr{host.NodeIP, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()},
+		IPs:        []netip.Addr{host.NodeIP, loopback(), netip.IPv6Loopback()},
 		Client:     true, Server: true,
 		Algorithm: host.Algorithm, Lifetime: host.Lifetime,
 	}
@@ -84,6 +90,9 @@ func ControlPlaneRequests(host ControlPlane) ([]Named, error) {
 		{APIServerEtcdClient, EtcdCA, client("kube-apiserver-etcd-client")},
 	}, nil
 }
+
+// loopback is the address of localhost in IPv4.
+func loopback() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
 
 // apiServer returns the request for the serving certificate of the API server.
 func (c ControlPlane) apiServer() (Request, error) {
@@ -99,6 +108,12 @@ func (c ControlPlane) apiServer() (Request, error) {
 	sans := slices.Clone(c.CertSANs)
 	if c.Endpoint != "" {
 		sans = append(sans, c.Endpoint)
+	}
+	if c.VIP.IsValid() {
+		sans = append(sans, c.VIP.String())
+	}
+	if c.Local {
+		request.IPs = append(request.IPs, loopback())
 	}
 	for _, san := range sans {
 		ip, err := netip.ParseAddr(san)

@@ -68,6 +68,8 @@ func TestControlPlaneRequests(t *testing.T) {
 func TestControlPlaneEndpoints(t *testing.T) {
 	tests := []struct {
 		name, endpoint string
+		vip            string
+		local          bool
 		sans           []string
 		wantName       string
 		wantIP         string
@@ -80,6 +82,12 @@ func TestControlPlaneEndpoints(t *testing.T) {
 		{name: "IPv6", endpoint: "fd00::5", wantIP: "fd00::5"},
 		{name: "wildcard", sans: []string{"*.example.org"}, wantName: "*.example.org"},
 		{name: "same as the node", endpoint: "10.111.0.10", wantIP: "10.111.0.10"},
+		{name: "virtual IP", endpoint: "192.0.2.5", vip: "192.0.2.5", wantIP: "192.0.2.5"},
+		{name: "virtual IP with a name", endpoint: "api.example.org", vip: "192.0.2.5", wantName: "api.example.org", wantIP: "192.0.2.5"},
+		{name: "balancer on loopback", local: true, wantIP: "127.0.0.1"},
+		{name: "balancer on loopback and endpoint", endpoint: "api.example.org", local: true, wantName: "api.example.org", wantIP: "127.0.0.1"},
+		{name: "virtual IP of IPv6", vip: "fd00::5", wantIP: "fd00::5"},
+		{name: "virtual IP with a zone", vip: "fe80::5%eth0", err: `"fe80::5%eth0" cannot be the address of a server`},
 		{name: "with a port", endpoint: "api.example.org:6443",
 			err: `control plane cp1: alternative name "api.example.org:6443" of the API server is neither an address nor a DNS name`},
 		{name: "empty", sans: []string{""}, err: `alternative name "" of the API server`},
@@ -89,7 +97,10 @@ func TestControlPlaneEndpoints(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			host := testControlPlane()
-			host.Endpoint, host.CertSANs = test.endpoint, test.sans
+			host.Endpoint, host.CertSANs, host.Local = test.endpoint, test.sans, test.local
+			if test.vip != "" {
+				host.VIP = netip.MustParseAddr(test.vip)
+			}
 			named, err := ControlPlaneRequests(host)
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {

@@ -18,8 +18,21 @@ type Cluster struct {
 	Release Release
 	// Network is the network inside the cluster.
 	Network Network
-	// Endpoint is where clients and nodes reach the API server.
+	// APIPort is the port on which every API server listens.
+	APIPort int
+	// Endpoint is where clients outside reach the API servers: what the user gives, else the
+	// virtual IP, else the node IP of the first control plane by name.
 	Endpoint Endpoint
+	// SharedEndpoint says that Endpoint leads to all control planes; it is false where Endpoint
+	// is the node IP of one of them.
+	SharedEndpoint bool
+	// NodeEndpoint is where the nodes reach the API servers: the loopback address of the
+	// balancer on each of them with LocalBalancer, else Endpoint.
+	NodeEndpoint Endpoint
+	// LocalBalancer says that every node has a load balancer of its own.
+	LocalBalancer bool
+	// VIP is the virtual IP of the control planes.
+	VIP VIP
 	// CertSANs are the names and addresses the user adds to the API server's certificate.
 	CertSANs []string
 	// KeyAlgorithm is ECDSA-P256, RSA-2048, RSA-3072 or RSA-4096.
@@ -74,7 +87,17 @@ type Artifacts struct {
 	RegistryMirrors map[string][]string
 }
 
-// Endpoint is where clients and nodes reach the API server.
+// VIP is a virtual IP that moves among the control planes. The zero VIP is none.
+type VIP struct {
+	// Address is of IPv4; it is the zero Addr where there is no virtual IP.
+	Address netip.Addr
+	// Interface is the network interface that takes the address; "" is the one with the node IP.
+	Interface string
+	// RouterID is the virtual router ID of VRRP, from 1 to 255.
+	RouterID int
+}
+
+// Endpoint is where an API server is reached.
 type Endpoint struct {
 	// Host is an IP address without brackets, or a DNS name.
 	Host string
@@ -118,8 +141,12 @@ func (c *Cluster) Select(pick inventory.Selector) []inventory.Host {
 func (c *Cluster) InitialCluster() string {
 	var members []string
 	for _, h := range c.EtcdMembers() {
-		peer := netip.AddrPortFrom(h.NodeIP, etcdPeerPort)
-		members = append(members, h.Name+"=https://"+peer.String())
+		members = append(members, h.Name+"="+PeerURL(h))
 	}
 	return strings.Join(members, ",")
+}
+
+// PeerURL is where the other members of etcd reach the one on a host.
+func PeerURL(h inventory.Host) string {
+	return "https://" + netip.AddrPortFrom(h.NodeIP, etcdPeerPort).String()
 }

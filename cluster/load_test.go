@@ -14,6 +14,7 @@ import (
 
 	"kubewright/cluster"
 	"kubewright/internal/catalog"
+	"kubewright/inventory"
 	"kubewright/spec"
 )
 
@@ -167,6 +168,29 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
+// checkEndpoints checks what holds for the ways to the API servers.
+func checkEndpoints(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	node, vip := cluster.Endpoint{Host: "127.0.0.1", Port: cluster.LocalBalancerPort}, c.VIP.Address
+	if !c.LocalBalancer {
+		node = c.Endpoint
+	}
+	if c.NodeEndpoint != node || c.APIPort < 1 || c.APIPort > 65535 || cluster.PortOwner(c.APIPort) != "" || c.Endpoint.Port < 1 || c.Endpoint.Port > 65535 ||
+		vip.IsValid() && (!vip.Is4() || !c.SharedEndpoint || c.VIP.RouterID < 1 || c.VIP.RouterID > 255) || !vip.IsValid() && c.VIP != (cluster.VIP{}) {
+		t.Errorf("these are no ways to the API servers: %+v", c)
+	}
+	own := false
+	for _, h := range c.Hosts {
+		own = own || h.Has(inventory.RoleControlPlane) && h.NodeIP.String() == c.Endpoint.Host
+		if h.NodeIP == vip {
+			t.Errorf("%s has the virtual IP", h.Name)
+		}
+	}
+	if own == c.SharedEndpoint || own && c.Endpoint.Port != c.APIPort {
+		t.Errorf("endpoint %s, port %d, shared %v", c.Endpoint, c.APIPort, c.SharedEndpoint)
+	}
+}
+
 // checkInvariants checks what holds for every cluster that was loaded without fault.
 func checkInvariants(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
@@ -175,6 +199,7 @@ func checkInvariants(t *testing.T, c *cluster.Cluster) {
 		n.PodCIDR.Overlaps(n.ServiceCIDR) || !n.ServiceCIDR.Contains(n.DNSServiceIP) || !n.ServiceCIDR.Contains(n.APIServiceIP) {
 		t.Errorf("this is no cluster: %+v", c)
 	}
+	checkEndpoints(t, c)
 	for i, h := range c.Hosts {
 		if h.Name == "" || h.Name != strings.ToLower(h.Name) || !h.NodeIP.Is4() || len(h.Roles) == 0 || h.SSH.User == "" || h.SSH.Port == 0 ||
 			n.PodCIDR.Contains(h.NodeIP) || n.ServiceCIDR.Contains(h.NodeIP) || i > 0 && c.Hosts[i-1].Name >= h.Name {

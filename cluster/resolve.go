@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -41,7 +40,7 @@ func resolve(in input) (*Cluster, []Warning, spec.Faults) {
 	r.release()
 	r.hosts()
 	r.network()
-	r.endpoint()
+	r.access()
 	r.files()
 	r.ignored()
 	c := r.cluster()
@@ -60,7 +59,7 @@ type resolver struct {
 	placed   []inventory.Placed
 	rel      catalog.Release
 	net      Network
-	end      Endpoint
+	api      access
 }
 
 func at(keys ...string) strict.Path { return strict.At("spec").Key(keys...) }
@@ -125,7 +124,8 @@ func (r *resolver) cluster() *Cluster {
 	component := func(c spec.Component) Component { return Component{ExtraArgs: maps.Clone(c.ExtraArgs)} }
 	c := &Cluster{
 		Name: r.Spec.Metadata.Name, Version: r.rel.Kubernetes, Release: r.rel,
-		Network: r.net, Endpoint: r.end,
+		Network: r.net, APIPort: r.api.port, VIP: r.api.vip,
+		Endpoint: r.api.endpoint, SharedEndpoint: r.api.shared, NodeEndpoint: r.api.nodeEndpoint(), LocalBalancer: r.api.local,
 		CertSANs: slices.Clone(control.CertSANs), KeyAlgorithm: r.written.PKI.KeyAlgorithm,
 		APIServer: component(control.APIServer), ControllerManager: component(control.ControllerManager),
 		Scheduler: component(control.Scheduler), Etcd: component(control.Etcd),
@@ -142,40 +142,6 @@ func (r *resolver) cluster() *Cluster {
 		c.Hosts = append(c.Hosts, p.Host)
 	}
 	return c
-}
-
-// endpoint is where clients reach the API server: as given, or the only control plane.
-func (r *resolver) endpoint() {
-	where := at("controlPlane", "endpoint")
-	planes := r.having(inventory.RoleControlPlane)
-	if given := r.written.ControlPlane.Endpoint; given != "" {
-		host, port, problem := spec.SplitEndpoint(given)
-		if problem == nil {
-			r.end = Endpoint{Host: host, Port: port}
-			r.endpointInside(where)
-		}
-		return
-	}
-	switch {
-	case len(planes) == 1:
-		r.end = Endpoint{Host: planes[0].NodeIP.String(), Port: apiServerPort}
-	case len(planes) > 1:
-		r.check.Refuse(where, "must be given, because there are %d control planes (%s): "+
-			"the address of a load balancer, or a virtual IP, that leads to all of them", len(planes), names(planes))
-	}
-}
-
-// endpointInside refuses an endpoint that packets to it would never leave the cluster for.
-func (r *resolver) endpointInside(where strict.Path) {
-	ip, err := netip.ParseAddr(r.end.Host)
-	if err != nil {
-		return
-	}
-	for key, prefix := range r.cidrs() {
-		if prefix.Contains(ip) {
-			r.check.Refuse(where, "the address %s lies within spec.network.%s, %s", ip, key, prefix)
-		}
-	}
 }
 
 // warnings are about what works, but likely not as wished.
@@ -198,7 +164,7 @@ func (r *resolver) warnings(c *Cluster) {
 				"a control plane can be both: roles: [control-plane, worker]", ""))
 	}
 	for _, p := range planes {
-		if len(planes) > 1 && p.NodeIP.String() == r.end.Host {
+		if len(planes) > 1 && r.written.ControlPlane.Endpoint != "" && p.NodeIP.String() == r.api.endpoint.Host {
 			r.warn.Refuse(at("controlPlane", "endpoint"), "is the address of %s alone: "+
 				"without that host nobody reaches the other control planes", p.Name)
 		}

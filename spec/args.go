@@ -64,7 +64,7 @@ const (
 func ownedAPIServerArgs() map[string]string {
 	return map[string]string{
 		"advertise-address":        followsNodeIP,
-		"secure-port":              "it is the port of spec.controlPlane.endpoint",
+		"secure-port":              "set spec.controlPlane.port",
 		"service-cluster-ip-range": "set spec.network.serviceCIDR",
 		"etcd-servers":             followsMembers,
 		"etcd-cafile":              keepsPKI,

@@ -95,6 +95,9 @@ func hasUnsafe(text string) bool {
 	return strings.ContainsAny(text, "\"'`\\{}[]") || strings.ContainsFunc(text, unicode.IsSpace)
 }
 
+// httpsPort is the port of a registry that names none.
+const httpsPort = 443
+
 // checkRegistry says why a text is not the host, or host:port, of a registry as it stands in the
 // name of an image.
 func checkRegistry(registry string) (why, suggestion string) {
@@ -110,7 +113,7 @@ func checkRegistry(registry string) (why, suggestion string) {
 	if bare == "index.docker.io" || bare == "registry-1.docker.io" {
 		return "of Docker Hub has another name in images", "docker.io"
 	}
-	host, _, problem := SplitEndpoint(registry)
+	host, _, problem := SplitEndpoint(registry, httpsPort)
 	if problem != nil || !isHost(host) {
 		return "must be host or host:port", ""
 	}

@@ -19,9 +19,6 @@ const (
 	largestPodCIDR      = 8
 )
 
-// defaultAPIPort is the port of an endpoint that names none.
-const defaultAPIPort = 6443
-
 func (v *validator) network() {
 	n := v.spec.Network
 	if prefix, ok := v.cidr("podCIDR", n.PodCIDR); ok && prefix.Bits() < largestPodCIDR {
@@ -86,7 +83,7 @@ func (v *validator) endpoint() {
 	control := v.spec.ControlPlane
 	if control.Endpoint != "" {
 		where := at("controlPlane", "endpoint")
-		if host, _, problem := SplitEndpoint(control.Endpoint); problem != nil {
+		if host, _, problem := SplitEndpoint(control.Endpoint, control.Port); problem != nil {
 			v.Suggest(where, problem.Suggestion, "%s", problem.Message)
 		} else if why := checkEndpointHost(host); why != "" {
 			v.Refuse(where, "the host %s %s", host, why)
@@ -115,13 +112,16 @@ func checkEndpointHost(host string) string {
 		return "has a zone, which means something else on every machine" + elsewhere
 	case plain.IsLoopback():
 		return "is a loopback address" + elsewhere
-	case plain.IsUnspecified(), plain.IsMulticast(), plain.IsLinkLocalUnicast():
+	case plain.IsUnspecified(), plain.IsMulticast(), plain.IsLinkLocalUnicast(), plain == broadcast():
 		return "is no address by which nodes could reach the control plane" + elsewhere
 	case ip.Is4In6():
 		return "is an IPv4 address in IPv6 clothes; write " + plain.String()
 	}
 	return ""
 }
+
+// broadcast is the address of every machine of a network at once (RFC 919).
+func broadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
 
 // EndpointProblem says why a text is no endpoint.
 type EndpointProblem struct {
@@ -131,12 +131,13 @@ type EndpointProblem struct {
 }
 
 // SplitEndpoint reads host or host:port, where an IPv6 address with a port is in brackets. The
-// port is 6443 if none is given. The problem is nil for a good endpoint, and shows no password.
-func SplitEndpoint(text string) (host string, port int, problem *EndpointProblem) {
-	if problem := notBare(text); problem != nil {
+// port is defaultPort if none is given. The problem is nil for a good endpoint, and shows no
+// password.
+func SplitEndpoint(text string, defaultPort int) (host string, port int, problem *EndpointProblem) {
+	if problem := notBare(text, defaultPort); problem != nil {
 		return "", 0, problem
 	}
-	host, port = text, defaultAPIPort
+	host, port = text, defaultPort
 	if ip, err := netip.ParseAddr(text); err == nil {
 		return ip.String(), port, nil
 	}
@@ -145,7 +146,7 @@ func SplitEndpoint(text string) (host string, port int, problem *EndpointProblem
 		if !ok {
 			problem := &EndpointProblem{Message: strconv.Quote(p) + " is no port from 1 to 65535"}
 			if isHost(h) {
-				problem.Suggestion = h + ":6443"
+				problem.Suggestion = h + ":" + strconv.Itoa(defaultPort)
 			}
 			return "", 0, problem
 		}
@@ -167,7 +168,7 @@ func SplitEndpoint(text string) (host string, port int, problem *EndpointProblem
 }
 
 // notBare refuses a URL, and a user before the host.
-func notBare(text string) *EndpointProblem {
+func notBare(text string, defaultPort int) *EndpointProblem {
 	_, rest, isURL := strings.Cut(text, "://")
 	problem := &EndpointProblem{Message: "the endpoint is host or host:port, not a URL"}
 	switch {
@@ -179,7 +180,7 @@ func notBare(text string) *EndpointProblem {
 	}
 	// What follows the last @, for a password may hold a slash or another @.
 	host, _, _ := strings.Cut(rest[strings.LastIndex(rest, "@")+1:], "/")
-	if _, _, worse := SplitEndpoint(host); worse == nil {
+	if _, _, worse := SplitEndpoint(host, defaultPort); worse == nil {
 		problem.Suggestion = host
 	}
 	return problem

@@ -31,6 +31,10 @@ func TestParseFillsDefaults(t *testing.T) {
 			PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16", DNSDomain: "cluster.local", ProxyMode: "auto",
 			CNI: CNI{Name: "calico"},
 		},
+		ControlPlane: ControlPlane{
+			Port: 6443, NodeEndpoint: "auto",
+			VIP: VIP{Provider: "keepalived", RouterID: 51}, // none, for it has no address
+		},
 		PKI:       PKI{KeyAlgorithm: "ECDSA-P256"},
 		Artifacts: Artifacts{Source: "upstream", Delivery: "auto"},
 		SSH:       f.Spec.SSH, // its defaults wait until the layers are merged
@@ -65,30 +69,31 @@ func TestFaultsOfDecodingAndOfChecksComeTogether(t *testing.T) {
 }
 
 func TestSplitEndpoint(t *testing.T) {
+	const defaultPort = 6444
 	tests := []struct {
 		text, host string
 		port       int
 	}{
-		{"10.0.0.1", "10.0.0.1", 6443},
+		{"10.0.0.1", "10.0.0.1", defaultPort},
 		{"10.0.0.1:443", "10.0.0.1", 443},
-		{"API.example.com", "api.example.com", 6443},
+		{"API.example.com", "api.example.com", defaultPort},
 		{"api.example.com:8443", "api.example.com", 8443},
-		{"fd00::1", "fd00::1", 6443},
-		{"[fd00::1]", "fd00::1", 6443},
+		{"fd00::1", "fd00::1", defaultPort},
+		{"[fd00::1]", "fd00::1", defaultPort},
 		{"[FD00::1]:8443", "fd00::1", 8443},
 	}
 	for _, tt := range tests {
-		host, port, problem := SplitEndpoint(tt.text)
+		host, port, problem := SplitEndpoint(tt.text, defaultPort)
 		if problem != nil || host != tt.host || port != tt.port {
 			t.Errorf("%q: %q, %d, %v", tt.text, host, port, problem)
 		}
 	}
 	for text, suggestion := range map[string]string{
-		"": "", "https://api:6443/": "api:6443", "api:": "api:6443", "api:0": "api:6443", "api:65536": "api:6443", "api:x": "api:6443",
+		"": "", "https://api:6443/": "api:6443", "api:": "api:6444", "api:0": "api:6444", "api:65536": "api:6444", "api:x": "api:6444",
 		"a b": "", "10.0.0.256": "", "[10.0.0.1]:6443": "", "[fd00::": "", "-api": "", "api_1": "", "user@api": "api",
 		"https://u:hunter2@lb:443/x": "lb:443", "u:hunter2@lb": "lb", "u:hun/t@er2@lb": "lb", "https://lb?hunter2": "",
 	} {
-		host, port, problem := SplitEndpoint(text)
+		host, port, problem := SplitEndpoint(text, defaultPort)
 		if problem == nil {
 			t.Errorf("%q is accepted as %q, %d", text, host, port)
 			continue
@@ -111,6 +116,7 @@ func TestCheckEndpointHost(t *testing.T) {
 		"::":                    "is no address by which nodes could reach",
 		"224.0.0.1":             "is no address by which nodes could reach",
 		"ff02::1":               "is no address by which nodes could reach",
+		"255.255.255.255":       "is no address by which nodes could reach",
 		"169.254.1.1":           "is no address by which nodes could reach",
 		"fe80::1":               "is no address by which nodes could reach",
 		"fe80::1%eth0":          "has a zone",

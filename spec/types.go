@@ -91,10 +91,21 @@ type CNI struct {
 
 // ControlPlane configures what runs on the control-plane hosts.
 type ControlPlane struct {
-	// Endpoint is where clients and nodes reach the API server: host or host:port, the port
-	// being 6443 if not given. With one control plane it is that host's node IP; with more
-	// than one you must give the address of a load balancer or a virtual IP.
+	// Endpoint is where clients outside of the cluster reach the API servers: host or
+	// host:port, the port being that of the API servers if not given. It is the address or
+	// DNS name of a load balancer of yours, or a DNS name of the virtual IP. Without it
+	// clients get the virtual IP or, where there is none either, the node IP of a control
+	// plane.
 	Endpoint string `yaml:"endpoint"`
+	// Port is the port on which every API server listens.
+	Port int `yaml:"port" rule:"min=1,max=65535,default=6443"`
+	// VIP is a virtual IP that moves among the control planes, so that clients outside reach
+	// one that works.
+	VIP VIP `yaml:"vip"`
+	// NodeEndpoint is how the nodes themselves reach the API servers: local is a load balancer
+	// of their own on the loopback of every node, endpoint goes through the endpoint or the
+	// virtual IP. auto takes local with more than one control plane, else endpoint.
+	NodeEndpoint string `yaml:"nodeEndpoint" rule:"enum=auto|local|endpoint,default=auto"`
 	// CertSANs are further DNS names and IP addresses in the API server's certificate.
 	CertSANs []string `yaml:"certSANs"`
 	// APIServer configures kube-apiserver.
@@ -105,6 +116,22 @@ type ControlPlane struct {
 	Scheduler Component `yaml:"scheduler"`
 	// Etcd configures etcd.
 	Etcd Component `yaml:"etcd"`
+}
+
+// VIP is a virtual IP of the control planes.
+type VIP struct {
+	// Address is the virtual IP: an IPv4 address in the network of the control planes that no
+	// host has.
+	Address string `yaml:"address" rule:"required"`
+	// Provider is what moves the address: keepalived does by VRRP, which a cloud's network
+	// seldom lets through.
+	Provider string `yaml:"provider" rule:"enum=keepalived,default=keepalived"`
+	// Interface is the network interface that takes the address, the same on every control
+	// plane; if not given, on each of them the one with the node IP.
+	Interface string `yaml:"interface"`
+	// RouterID is the virtual router ID of VRRP, which no other virtual IP in the same network
+	// may have.
+	RouterID int `yaml:"routerID" rule:"min=1,max=255,default=51"`
 }
 
 // Component configures one component of the control plane.

@@ -22,6 +22,7 @@ func (f *File) validate() Faults {
 	v.name(f.Metadata.Name)
 	v.network()
 	v.endpoint()
+	v.vip()
 	v.extraArgs()
 	v.configs()
 	v.artifacts()
