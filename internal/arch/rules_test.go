@@ -15,7 +15,7 @@ type rule struct {
 var pure = []string{
 	"spec/...", "inventory/...", "cluster/...", "certs/...", "templates/...", "addons/...",
 	"internal/sh", "internal/resource/...", "internal/plan", "internal/catalog", "internal/facts",
-	"internal/check", "internal/secret", "internal/fault", "internal/taint",
+	"internal/check", "internal/secret", "internal/fault", "internal/taint", "internal/membership",
 }
 
 // impure are the packages through which the outside world is reached, and what composes them.
