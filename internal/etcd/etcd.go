@@ -1,4 +1,5 @@
-// Package etcd looks at an etcd member through a dialer, usually the SSH connection to its host.
+// Package etcd looks at an etcd member, and changes who is one, through a dialer: usually the SSH
+// connection to its host.
 package etcd
 
 import (
@@ -15,10 +16,12 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 
 	"kubewright/certs"
@@ -26,6 +29,9 @@ import (
 
 // requestTimeout bounds one question to the member when ctx allows more.
 const requestTimeout = 10 * time.Second
+
+// redialDelay is the time between two attempts to connect.
+const redialDelay = 500 * time.Millisecond
 
 // DialFunc opens a network connection, as net.Dialer.DialContext does.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -44,9 +50,9 @@ type Config struct {
 
 // Client talks to one etcd member. It is safe for concurrent use.
 type Client struct {
-	endpoint string
-	client   *clientv3.Client
-	cause    *cause
+	config Config
+	client *clientv3.Client
+	cause  *cause
 }
 
 // New returns a client. It does not connect.
@@ -78,6 +84,11 @@ func New(config Config) (*Client, error) {
 		Logger:    zap.NewNop(),
 		DialOptions: []grpc.DialOption{
 			grpc.WithNoProxy(),
+			// A member that was away is found again within a request: gRPC would wait for up to two minutes.
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: redialDelay, Multiplier: 1, Jitter: 0.2, MaxDelay: redialDelay},
+				MinConnectTimeout: requestTimeout,
+			}),
 			grpc.WithTransportCredentials(watchedTLS{credentials.NewTLS(tlsConfig), last}),
 			grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 				conn, err := dial(ctx, "tcp", addr)
@@ -89,7 +100,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return fail(err)
 	}
-	return &Client{endpoint: config.Endpoint, client: client, cause: last}, nil
+	return &Client{config: config, client: client, cause: last}, nil
 }
 
 // Close ends the connection.
@@ -107,28 +118,41 @@ type Member struct {
 }
 
 // String returns the member as etcdctl writes it: the identifier in hexadecimal, and the name.
-func (m Member) String() string {
-	return strings.TrimSpace(strconv.FormatUint(m.ID, 16) + " " + m.Name)
-}
+func (m Member) String() string { return strings.TrimSpace(hex(m.ID) + " " + m.Name) }
+
+// hex writes an identifier as etcdctl and the logs of etcd do.
+func hex(id uint64) string { return strconv.FormatUint(id, 16) }
 
 // Members lists the members, sorted by name. The answer is linearizable: it is the one of a quorum,
 // and there is none without.
 func (c *Client) Members(ctx context.Context) ([]Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, err := c.client.MemberList(ctx)
+	members, err := c.list(ctx)
 	if err != nil {
 		return nil, c.failure("list members", err)
 	}
+	return members, nil
+}
+
+func (c *Client) list(ctx context.Context, options ...clientv3.OpOption) ([]Member, error) {
+	answer, err := c.client.MemberList(ctx, options...)
+	if err != nil {
+		return nil, err
+	}
 	c.cause.forget()
-	members := make([]Member, 0, len(answer.Members))
-	for _, it := range answer.Members {
+	return sorted(answer.Members), nil
+}
+
+func sorted(answer []*etcdserverpb.Member) []Member {
+	members := make([]Member, 0, len(answer))
+	for _, it := range answer {
 		members = append(members, Member{
 			ID: it.ID, Name: it.Name, PeerURLs: it.PeerURLs, ClientURLs: it.ClientURLs, Learner: it.IsLearner,
 		})
 	}
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
-	return members, nil
+	return members
 }
 
 // Health is the state of a member that answers.
@@ -160,7 +184,7 @@ func (c *Client) Health(ctx context.Context) (Health, error) {
 	}
 	c.cause.forget()
 	health.Latency = time.Since(begun)
-	status, err := c.client.Status(ctx, c.endpoint)
+	status, err := c.client.Status(ctx, c.config.Endpoint)
 	if err != nil {
 		return health, c.failure("read its state", err)
 	}
@@ -182,7 +206,7 @@ func (c *Client) Health(ctx context.Context) (Health, error) {
 
 func (c *Client) failure(doing string, err error) error {
 	if last := c.cause.get(); last != nil && !errors.Is(err, last) {
-		return fmt.Errorf("etcd %s: %s: %w (connection: %w)", c.endpoint, doing, err, last)
+		return fmt.Errorf("etcd %s: %s: %w (connection: %w)", c.config.Endpoint, doing, err, last)
 	}
-	return fmt.Errorf("etcd %s: %s: %w", c.endpoint, doing, err)
+	return fmt.Errorf("etcd %s: %s: %w", c.config.Endpoint, doing, err)
 }
