@@ -81,12 +81,7 @@ func New(config Config) (*Client, error) {
 		dial = (&net.Dialer{}).DialContext
 	}
 	client := &http.Client{Transport: newTransport(tlsConfig, dial)}
-	dynamicClient, err := dynamic.NewForConfigAndClient(&rest.Config{
-		Host:           server.String(),
-		UserAgent:      FieldManager,
-		QPS:            -1, // no limit: the number of requests under way is bounded here
-		WarningHandler: rest.NoWarnings{},
-	}, client)
+	dynamicClient, err := dynamic.NewForConfigAndClient(restConfig(server), client)
 	if err != nil {
 		return fail(err)
 	}
@@ -97,6 +92,16 @@ func New(config Config) (*Client, error) {
 	out := &Client{server: server, tls: tlsConfig, http: client, dynamic: dynamicClient, digests: digests}
 	out.kinds = &kinds{get: out.getJSON}
 	return out, nil
+}
+
+// restConfig returns the settings of client-go; how to connect is not among them.
+func restConfig(server *url.URL) *rest.Config {
+	return &rest.Config{
+		Host:           server.String(),
+		UserAgent:      FieldManager,
+		QPS:            -1, // no limit: the number of requests under way is bounded here
+		WarningHandler: rest.NoWarnings{},
+	}
 }
 
 // Close closes idle connections. The client can still be used.
