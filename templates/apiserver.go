@@ -9,7 +9,7 @@ import (
 type APIServerData struct {
 	StaticPod
 	Address     netip.Addr   // of the node, advertised to the cluster
-	Port        int          // 6443 unless the endpoint says otherwise
+	Port        int          // controlPlane.port
 	ServiceCIDR netip.Prefix // its first address becomes the "kubernetes" service
 	DNSDomain   string       // "cluster.local"; part of the service account issuer
 	CADirs      []string     // those of CADirs that the host has
@@ -32,7 +32,7 @@ func KubeAPIServer(d APIServerData) ([]byte, error) {
 		component: "kube-apiserver", extra: d.ExtraArgs, defaults: apiServerFlags(d),
 		reserved: map[string]string{
 			"advertise-address":        "set the nodeIP of the host",
-			"secure-port":              "set the port of controlPlane.endpoint",
+			"secure-port":              "set controlPlane.port",
 			"service-cluster-ip-range": "set network.serviceCIDR",
 		},
 	}

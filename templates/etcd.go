@@ -7,6 +7,13 @@ import (
 	"strings"
 )
 
+// The flags that matter when a member first starts, and the value of the second for one that joins.
+const (
+	EtcdInitialCluster      = "initial-cluster"
+	EtcdInitialClusterState = "initial-cluster-state"
+	EtcdExisting            = "existing"
+)
+
 // EtcdData describes one member of a stacked etcd cluster.
 type EtcdData struct {
 	StaticPod
@@ -37,8 +44,8 @@ func Etcd(d EtcdData) ([]byte, error) {
 		{"advertise-client-urls", client},
 		{"listen-peer-urls", peer},
 		{"initial-advertise-peer-urls", peer},
-		{"initial-cluster", d.InitialCluster},
-		{"initial-cluster-state", initialClusterState(d.JoinExisting)},
+		{EtcdInitialCluster, d.InitialCluster},
+		{EtcdInitialClusterState, initialClusterState(d.JoinExisting)},
 		{"cert-file", pkiDir + "/etcd/server.crt"},
 		{"key-file", pkiDir + "/etcd/server.key"},
 		{"trusted-ca-file", pkiDir + "/etcd/ca.crt"},
@@ -71,7 +78,7 @@ func Etcd(d EtcdData) ([]byte, error) {
 
 func initialClusterState(joinExisting bool) string {
 	if joinExisting {
-		return "existing"
+		return EtcdExisting
 	}
 	return "new"
 }
@@ -81,8 +88,8 @@ func etcdReserved() map[string]string {
 	return map[string]string{
 		"name": identity, "listen-client-urls": identity, "advertise-client-urls": identity,
 		"listen-peer-urls": identity, "initial-advertise-peer-urls": identity,
-		"initial-cluster":       "it follows from the control-plane hosts of the inventory",
-		"initial-cluster-state": "it follows from the members that run already",
+		EtcdInitialCluster:      "it follows from the control-plane hosts of the inventory",
+		EtcdInitialClusterState: "it follows from the members that run already",
 		"data-dir":              "mount a disk at " + etcdDataDir + " instead",
 	}
 }

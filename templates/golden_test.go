@@ -194,6 +194,8 @@ func TestGoldenObjects(t *testing.T) {
 		"kube-proxy.yaml":              must(KubeProxy(kubeProxyData())),
 		"kube-proxy-config.yaml":       must(KubeProxyConfig(proxy)),
 		"coredns.yaml":                 must(CoreDNS(coreDNSData())),
+		"haproxy.yaml":                 must(HAProxy(HAProxyPodData{Image: "docker.io/library/haproxy:3.2.25-alpine", InputsDigest: "sha256:h"})),
+		"keepalived.yaml":              must(Keepalived(KeepalivedPodData{Image: "docker.io/osixia/keepalived:2.3.4", InputsDigest: "sha256:k"})),
 		"bootstrap-rbac.yaml":          must(BootstrapRBAC()),
 		"cluster-info.yaml":            must(ClusterInfo(ClusterInfoData{Server: "https://10.111.0.10:6443", CAPEM: []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")})),
 		"kubeadm-config.yaml":          must(KubeadmConfig(kubeadmConfigData())),
@@ -221,6 +223,10 @@ func TestGoldenFiles(t *testing.T) {
 		"hosts-without-mirror.toml": must(RegistryHosts(RegistryHostsData{Registry: "registry.k8s.io"})),
 		"modules-load.conf":         must(ModulesLoadConf(Modules("nftables"))),
 		"sysctl.conf":               must(SysctlConf(Sysctls(true))),
+		"haproxy.cfg":               must(HAProxyConfig(haproxyData())),
+		"keepalived.conf":           must(KeepalivedConfig(keepalivedData())),
+		"keepalived-ipv6.conf":      must(KeepalivedConfig(keepalivedIPv6())),
+		"keepalived-check.sh":       must(KeepalivedCheck(keepalivedIPv6())),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.HasSuffix(name, ".toml") {

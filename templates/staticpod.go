@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,7 @@ type HostPath struct {
 	Type      string // core/v1 HostPathType; "" is DirectoryOrCreate
 }
 
-// StaticPod is what the four static pods have in common.
+// StaticPod is what the static pods of the control plane have in common.
 type StaticPod struct {
 	Image        string            // with tag
 	ExtraArgs    map[string]string // flags without dashes: replace ours or add to them
@@ -54,13 +55,22 @@ type probe struct {
 // manifest is the data of staticpod.yaml.tmpl.
 type manifest struct {
 	Name, Image            string
+	Tier                   string // label; "" is control-plane
 	Annotations            []annotation
 	Args                   []string
 	ProbeHost, ProbeScheme string
 	ProbePort              int
 	Probes                 []probe
 	CPU, Memory            string // requests; the sum over the four pods is below one core
+	Security               *containerSecurity
 	Volumes                []HostPath
+}
+
+// containerSecurity takes from a container whatever it does not need.
+type containerSecurity struct {
+	User         int      // 0 is root
+	Capabilities []string // all that it has
+	ReadOnlyRoot bool     // it writes no file
 }
 
 func (m manifest) render(common StaticPod, flags flagSet) ([]byte, error) {
@@ -68,9 +78,16 @@ func (m manifest) render(common StaticPod, flags flagSet) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.Image, m.Args = common.Image, args
+	m.Args = args
+	return m.finish(common)
+}
+
+// finish renders a component whose arguments are in the manifest already.
+func (m manifest) finish(common StaticPod) ([]byte, error) {
+	m.Image, m.Tier = common.Image, cmp.Or(m.Tier, "control-plane")
 	m.Annotations = append(m.Annotations, annotation{InputsDigestAnnotation, common.InputsDigest})
 	slices.SortFunc(m.Annotations, func(a, b annotation) int { return cmp.Compare(a.Key, b.Key) })
+	var err error
 	if m.Volumes, err = mergeVolumes(m.Name, m.Volumes, common.ExtraVolumes); err != nil {
 		return nil, err
 	}
@@ -131,6 +148,21 @@ func hostPort(address netip.Addr, port int) string {
 func checkAddress(component string, address netip.Addr) error {
 	if !address.IsValid() || address.IsUnspecified() || address.Zone() != "" {
 		return fmt.Errorf("%s: %q is not an address a node can be reached at", component, address)
+	}
+	return nil
+}
+
+func checkPort(n int) error {
+	if n < 1 || n > 65535 {
+		return fmt.Errorf("%d is not a port", n)
+	}
+	return nil
+}
+
+// checkPlainPath refuses what would not be one word in the configuration of a component.
+func checkPlainPath(p string) error {
+	if !regexp.MustCompile(`^(/[A-Za-z0-9._-]+)+$`).MatchString(p) {
+		return fmt.Errorf("%q is not an absolute path of plain characters", p)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"kubewright/e2e/lab"
@@ -19,7 +20,31 @@ import (
 // debianSuite has iptables 1.8.9, whose default back end is nftables.
 const debianSuite = "bookworm"
 
-// debianPackages is what the programs of the images on the Debian base call: kube-proxy
+// debianBase is the lowest layer of an image: Debian with these packages and what they need.
+type debianBase struct {
+	name     string // "" is the one that is shared
+	packages []string
+}
+
+// base is the Debian below the image, and whether it has one.
+func (i Image) base() (debianBase, bool) {
+	if len(i.Packages) > 0 {
+		return debianBase{strings.Join(i.Packages, "-"), i.Packages}, true
+	}
+	return debianBase{packages: debianPackages()}, i.Debian
+}
+
+// leftOut are the patterns of what the base does not keep.
+func (d debianBase) leftOut() []string {
+	patterns := leftOut()
+	if d.name != "" {
+		// keepalived is linked to the library of SNMP, and that one to Perl's.
+		patterns = slices.DeleteFunc(patterns, func(p string) bool { return path.Base(p) == "libperl*" })
+	}
+	return patterns
+}
+
+// debianPackages is what the programs of the images on the shared base call: kube-proxy
 // iptables, nft, ipset and conntrack; calico-node these, ip and kmod, below runit.
 func debianPackages() []string {
 	return []string{"bash", "conntrack", "debianutils", "ipset", "iproute2", "iptables", "kmod", "nftables", "procps", "runit"}
@@ -40,30 +65,33 @@ func leftOut() []string {
 	}
 }
 
-// baseLayerPath holds the layer, baseInfoPath its digests, relative to the cache.
-const (
-	baseLayerPath = "build/debian/layer.tar.gz"
-	baseInfoPath  = "build/debian/layer.json"
-)
+// layerPath holds the layer, infoPath its digests, relative to the cache.
+func (d debianBase) layerPath() string { return d.named("build/debian") + "/layer.tar.gz" }
+func (d debianBase) infoPath() string  { return d.named("build/debian") + "/layer.json" }
 
-// baseStep makes the layer that kube-proxy and calico/node share.
-func (b builder) baseStep() (step, error) {
-	key, err := new(digester).value([]any{debianSuite, debianPackages(), leftOut(), arch()}).key()
+// named appends the name, if there is one.
+func (d debianBase) named(what string) string {
+	return strings.TrimSuffix(what+"-"+d.name, "-")
+}
+
+// baseStep makes the layer.
+func (b builder) baseStep(d debianBase) (step, error) {
+	key, err := new(digester).value([]any{debianSuite, d.packages, d.leftOut(), arch()}).key()
 	return step{
-		name: "base " + debianSuite, id: "base-" + debianSuite, key: key,
-		run: b.makeBase,
+		name: strings.TrimSpace("base " + debianSuite + " " + d.name), id: d.named("base-" + debianSuite), key: key,
+		run: func(ctx context.Context) ([]output, error) { return b.makeBase(ctx, d) },
 	}, err
 }
 
-func (b builder) makeBase(ctx context.Context) ([]output, error) {
-	target := filepath.Join(b.dir, baseLayerPath)
+func (b builder) makeBase(ctx context.Context, d debianBase) ([]output, error) {
+	target := filepath.Join(b.dir, d.layerPath())
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return nil, err
 	}
 	raw := target + ".mmdebstrap.tar"
 	defer os.Remove(raw)
 	args := []string{"--quiet", "--variant=essential", "--format=tar",
-		"--include=" + strings.Join(debianPackages(), ","),
+		"--include=" + strings.Join(d.packages, ","),
 		`--aptopt=APT::Install-Recommends "false"`}
 	sources := machineSources()
 	if len(sources) == 0 {
@@ -84,7 +112,7 @@ func (b builder) makeBase(ctx context.Context) ([]output, error) {
 	if err := runCommand(ctx, cmd); err != nil {
 		return nil, err
 	}
-	layer, err := writeGzip(target, func(w io.Writer) error { return filterTar(w, raw) })
+	layer, err := writeGzip(target, func(w io.Writer) error { return filterTar(w, raw, d.leftOut()) })
 	if err != nil {
 		return nil, err
 	}
@@ -92,23 +120,23 @@ func (b builder) makeBase(ctx context.Context) ([]output, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeFile(filepath.Join(b.dir, baseInfoPath), info); err != nil {
+	if err := writeFile(filepath.Join(b.dir, d.infoPath()), info); err != nil {
 		return nil, err
 	}
-	return b.outputs(baseLayerPath, baseInfoPath)
+	return b.outputs(d.layerPath(), d.infoPath())
 }
 
 // baseLayer is the layer that baseStep has made.
-func (b builder) baseLayer() (blob, error) {
+func (b builder) baseLayer(d debianBase) (blob, error) {
 	var layer blob
-	data, err := os.ReadFile(filepath.Join(b.dir, baseInfoPath))
+	data, err := os.ReadFile(filepath.Join(b.dir, d.infoPath()))
 	if err != nil {
 		return layer, err
 	}
 	if err := json.Unmarshal(data, &layer); err != nil {
 		return layer, err
 	}
-	layer.Path = filepath.Join(b.dir, baseLayerPath)
+	layer.Path = filepath.Join(b.dir, d.layerPath())
 	return layer, nil
 }
 
@@ -125,7 +153,7 @@ func machineSources() []string {
 
 // filterTar copies an archive of a root file system without what is left out, sorted as it
 // was, and with the times set.
-func filterTar(w io.Writer, source string) error {
+func filterTar(w io.Writer, source string, leftOut []string) error {
 	f, err := os.Open(source)
 	if err != nil {
 		return err
@@ -141,12 +169,12 @@ func filterTar(w io.Writer, source string) error {
 			return fmt.Errorf("reading %s: %w", source, err)
 		}
 		h.Name = strings.TrimPrefix(h.Name, "./")
-		if h.Name == "" || isLeftOut(h.Name) {
+		if h.Name == "" || matches(leftOut, h.Name) {
 			continue
 		}
 		if h.Typeflag == tar.TypeLink {
 			h.Linkname = strings.TrimPrefix(h.Linkname, "./")
-			if isLeftOut(h.Linkname) {
+			if matches(leftOut, h.Linkname) {
 				continue
 			}
 		}
@@ -162,10 +190,10 @@ func filterTar(w io.Writer, source string) error {
 	}
 }
 
-// isLeftOut says whether the name, or a folder that it lies in, matches.
-func isLeftOut(name string) bool {
+// matches says whether the name, or a folder that it lies in, matches one of the patterns.
+func matches(patterns []string, name string) bool {
 	for p := path.Clean(name); p != "."; p = path.Dir(p) {
-		for _, pattern := range leftOut() {
+		for _, pattern := range patterns {
 			if ok, err := path.Match(pattern, p); ok && err == nil {
 				return true
 			}

@@ -71,6 +71,9 @@ func (b builder) lock() (unlock func(), err error) {
 func (b builder) buildGroups(ctx context.Context, groups []Group, store *registry) error {
 	binaries := map[string][]output{}
 	for _, g := range groups {
+		if len(g.Binaries) == 0 {
+			continue
+		}
 		s, err := b.binariesStep(g)
 		if err != nil {
 			return err
@@ -99,8 +102,8 @@ func (b builder) buildGroups(ctx context.Context, groups []Group, store *registr
 }
 
 func (b builder) buildImage(ctx context.Context, g Group, i Image, inputs []output, store *registry) error {
-	if i.Debian {
-		s, err := b.baseStep()
+	if d, ok := i.base(); ok {
+		s, err := b.baseStep(d)
 		if err != nil {
 			return err
 		}
@@ -184,22 +187,11 @@ func imageList(images []output) []byte {
 func (b builder) checkNeeds(groups []Group) error {
 	needs := []string{"go"}
 	for _, g := range groups {
-		s, err := b.binariesStep(g)
+		lacks, err := b.needs(g)
 		if err != nil {
 			return err
 		}
-		if _, done := b.done(s); !done {
-			needs = append(needs, g.Needs...)
-		}
-	}
-	if slices.ContainsFunc(groups, Group.usesDebian) {
-		s, err := b.baseStep()
-		if err != nil {
-			return err
-		}
-		if _, done := b.done(s); !done {
-			needs = append(needs, "mmdebstrap")
-		}
+		needs = append(needs, lacks...)
 	}
 	slices.Sort(needs)
 	missing := slices.DeleteFunc(slices.Compact(needs), available)
@@ -209,8 +201,32 @@ func (b builder) checkNeeds(groups []Group) error {
 	return fmt.Errorf("this machine lacks %s; install the packages listed in e2e/artifacts/packages.txt", strings.Join(missing, ", "))
 }
 
-func (g Group) usesDebian() bool {
-	return slices.ContainsFunc(g.Images, func(i Image) bool { return i.Debian })
+// needs is what the steps of the group that are not done yet need.
+func (b builder) needs(g Group) ([]string, error) {
+	var needs []string
+	if len(g.Binaries) > 0 {
+		s, err := b.binariesStep(g)
+		if err != nil {
+			return nil, err
+		}
+		if _, done := b.done(s); !done {
+			needs = append(needs, g.Needs...)
+		}
+	}
+	for _, i := range g.Images {
+		d, ok := i.base()
+		if !ok {
+			continue
+		}
+		s, err := b.baseStep(d)
+		if err != nil {
+			return nil, err
+		}
+		if _, done := b.done(s); !done {
+			needs = append(needs, "mmdebstrap")
+		}
+	}
+	return needs, nil
 }
 
 // available looks for a command, or for a file when need is a path.

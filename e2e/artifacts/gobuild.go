@@ -43,7 +43,7 @@ func (b builder) binariesStep(g Group) (step, error) {
 
 // nested says whether the group has a module of its own.
 func (g Group) nested() bool {
-	return g.Dir != "../.." && !strings.HasSuffix(g.Binaries[0].Package, ".c")
+	return len(g.Binaries) > 0 && g.Dir != "../.." && !strings.HasSuffix(g.Binaries[0].Package, ".c")
 }
 
 // compile builds into a temporary folder that then replaces the group's.

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A Group is built from one Go module (or one C file) at one version, and says which
-// upstream files and images its binaries become. To add one: a folder with a go.mod whose
+// A Group is built from one Go module (or one C file, or packages of Debian) at one version, and
+// says which upstream files and images its binaries become. To add one: a folder with a go.mod whose
 // `tool` lines pin the packages (`go get -tool PACKAGE@VERSION`), and an entry in
 // release.groups.
 type Group struct {
@@ -63,10 +63,11 @@ type File struct {
 	BareChecksum bool
 }
 
-// Image is a container image: the shared Debian base or nothing, and one layer.
+// Image is a container image: the shared Debian base, a Debian of its own or nothing, and one layer.
 type Image struct {
-	Ref        string // as Kubernetes knows it: registry.k8s.io/pause:3.10.2
-	Debian     bool
+	Ref        string   // as Kubernetes knows it: registry.k8s.io/pause:3.10.2
+	Debian     bool     // stands on the shared base
+	Packages   []string `json:",omitempty"` // of a Debian of its own
 	Content    []Content
 	User       string
 	Entrypoint []string
@@ -110,6 +111,7 @@ func (r release) groups() []Group {
 	return []Group{
 		r.mirror(), r.registry(), r.pause(), r.testserver(),
 		r.runc(), r.cniPlugins(), r.containerd(), r.etcd(), r.coredns(), r.calico(),
+		r.haproxy(), r.keepalived(),
 		r.kubernetes(), r.kubeadm(),
 	}
 }

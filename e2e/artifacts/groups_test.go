@@ -98,6 +98,8 @@ func TestImagesOfRelease(t *testing.T) {
 		"docker.io/calico/cni:v3.28.5",
 		"docker.io/calico/kube-controllers:v3.28.5",
 		"docker.io/calico/node:v3.28.5",
+		"docker.io/library/haproxy:3.2.25-alpine",
+		"docker.io/osixia/keepalived:2.3.4",
 		"registry.k8s.io/coredns/coredns:v1.15.0",
 		"registry.k8s.io/etcd:3.7.3-0",
 		"registry.k8s.io/kube-apiserver:v1.37.2",

@@ -72,8 +72,8 @@ func (b builder) imageStep(g Group, i Image, inputs []output, store *registry) (
 
 func (b builder) makeImage(ctx context.Context, g Group, i Image, store *registry) ([]output, error) {
 	var layers []blob
-	if i.Debian {
-		base, err := b.baseLayer()
+	if d, ok := i.base(); ok {
+		base, err := b.baseLayer(d)
 		if err != nil {
 			return nil, err
 		}

@@ -24,6 +24,8 @@ type release struct {
 	Runc       string
 	CNIPlugins string
 	Calico     string
+	HAProxy    string
+	Keepalived string
 	Registry   string
 }
 
@@ -33,7 +35,7 @@ func releases() []release {
 		Etcd:       "3.7.3", EtcdTag: "3.7.3-0",
 		CoreDNS: "1.15.0", Pause: "3.10.2",
 		Containerd: "2.4.2", Runc: "1.5.2", CNIPlugins: "1.9.1",
-		Calico: "3.28.5", Registry: "3.1.2",
+		Calico: "3.28.5", HAProxy: "3.2.25", Keepalived: "2.3.4", Registry: "3.1.2",
 	}}
 }
 

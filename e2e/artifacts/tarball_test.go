@@ -174,7 +174,7 @@ func TestFilterTar(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := filterTar(&out, raw); err != nil {
+	if err := filterTar(&out, raw, leftOut()); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -203,7 +203,7 @@ func TestFilterTar(t *testing.T) {
 	if err := os.WriteFile(raw, []byte("no archive"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := filterTar(io.Discard, raw); err == nil || !strings.Contains(err.Error(), raw) {
+	if err := filterTar(io.Discard, raw, leftOut()); err == nil || !strings.Contains(err.Error(), raw) {
 		t.Errorf("a broken archive: got %v", err)
 	}
 }

@@ -54,6 +54,8 @@ type row struct {
 	CoreDNS           string   `json:"coreDNS"`
 	Pause             string   `json:"pause"`
 	Calico            string   `json:"calico"`
+	HAProxy           string   `json:"haproxy"`
+	Keepalived        string   `json:"keepalived"`
 	IPVS              string   `json:"ipvs"`
 }
 
@@ -165,6 +167,7 @@ func (c *Catalog) release(r row, kubernetes string) Release {
 		Listed: slices.Contains(r.Patches, kubernetes),
 		Etcd:   r.Etcd, EtcdImageTag: r.EtcdImage, Containerd: r.Containerd, Runc: r.Runc,
 		CNIPlugins: r.CNIPlugins, CoreDNS: r.CoreDNS, Pause: r.Pause, Calico: r.Calico,
+		HAProxy: r.HAProxy, Keepalived: r.Keepalived,
 		MinimalContainerd: r.MinimalContainerd,
 		IPVSDeprecated:    r.IPVS == "deprecated",
 		CalicoNftables: slices.ContainsFunc(c.data.Calico, func(row calicoRow) bool {

@@ -21,6 +21,8 @@ type Release struct {
 	CoreDNS      string // "1.15.0"; its image tag has a "v"
 	Pause        string
 	Calico       string
+	HAProxy      string
+	Keepalived   string
 
 	MinimalContainerd string // the oldest containerd this minor's kubelet is run with
 	CalicoNftables    bool   // Calico works beside kube-proxy's nftables mode
@@ -144,6 +146,10 @@ func (r Release) version(column string) string {
 		return r.Pause
 	case "calico":
 		return r.Calico
+	case "haproxy":
+		return r.HAProxy
+	case "keepalived":
+		return r.Keepalived
 	}
 	return ""
 }
