@@ -7,9 +7,10 @@ SHELL := bash
 .SUFFIXES:
 MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 
-# What may be set: on the command line, `make e2e RUN=TestNodePort`, or in the environment.
+# What may be set: on the command line, `make e2e RUN=TestNodePort`, or in the environment. The
+# control planes are those of the target that is made.
 KUBERNETES ?= 1.37.2
-CONTROL_PLANES ?= 1
+CONTROL_PLANES ?= $(if $(filter lab-ha,$@),3,1)
 WORKERS ?= 2
 ARTIFACTS ?= auto
 RUN ?= .
@@ -153,8 +154,10 @@ artifacts: prerequisites ## build what the lab installs, if it does not come fro
 # What make has to be told to mean this lab.
 OTHER_LAB := $(if $(filter-out .lab,$(LAB)), LAB=$(LAB))
 
-.PHONY: lab
+.PHONY: lab lab-ha
 lab: build artifacts ## make a real cluster on this machine, in LAB (.lab)
+lab-ha: build artifacts ## the same with three control planes and a virtual IP; a lab in LAB grows to it
+lab lab-ha:
 	@if [ "$(SOURCE)" = build ]; then
 		from="--artifacts $$KUBEWRIGHT_CACHE/artifacts"
 		PATH="$$KUBEWRIGHT_CACHE/artifacts/bin:$$PATH"
@@ -166,16 +169,17 @@ lab: build artifacts ## make a real cluster on this machine, in LAB (.lab)
 		from=""
 	fi
 	$(KUBEWRIGHT) lab up --dir $(LAB) --control-planes $(CONTROL_PLANES) --workers $(WORKERS) \
-		--kubernetes-version $(KUBERNETES) $$from $(LAB_FLAGS)
+		--kubernetes-version $(KUBERNETES) $(if $(filter lab-ha,$@),--vip) $$from $(LAB_FLAGS)
 	$(KUBEWRIGHT) apply -f $(LAB)/cluster.yaml --yes $(APPLY_FLAGS)
 	$(KUBEWRIGHT) kubeconfig -f $(LAB)/cluster.yaml --to $(LAB)/kubeconfig
 	show() { kubectl --kubeconfig $(LAB)/kubeconfig "$$@"; }
 	if ! command -v kubectl >/dev/null; then
 		# The hosts have one. Only root may read its kubeconfig there; sudo asks nothing of root.
+		node=$$($(KUBEWRIGHT) lab --dir $(LAB) status | awk '$$3 == "control-plane" && !n { n = $$1 } END { print n }')
 		password=/dev/null
 		if [ -e $(LAB)/sudo_password ]; then password=$(LAB)/sudo_password; fi
 		show() {
-			$(KUBEWRIGHT) lab --dir $(LAB) ssh cp1 -- sudo -S -p "''" /usr/local/bin/kubectl \
+			$(KUBEWRIGHT) lab --dir $(LAB) ssh "$$node" -- sudo -S -p "''" /usr/local/bin/kubectl \
 				--kubeconfig /etc/kubernetes/admin.conf "$$@" <"$$password"
 		}
 	fi

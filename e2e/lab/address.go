@@ -5,16 +5,17 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 
 	"kubewright/internal/fault"
 )
 
-// Places in a lab's subnet, counted from its network address. What lies above the nodes is left
-// for virtual IPs and load balancers of the cluster.
+// Places in a lab's subnet, counted from its network address. The virtual IP is below the nodes,
+// where the smallest subnet has room for it; what lies above them is left to load balancers of the
+// cluster.
 const (
 	gatewayOffset   = 1
 	mirrorOffset    = 2
+	vipOffset       = 5
 	firstNodeOffset = 10
 )
 
@@ -57,42 +58,73 @@ func checkSubnet(subnet netip.Prefix) error {
 	return nil
 }
 
-// plan returns every node that the lab must have: those that exist, as they are, and the wanted
-// ones that are missing, each with the lowest free address. Nodes are sorted by address.
-func plan(cfg Config, existing []Node) ([]Node, error) {
+// plan returns every node that the lab must have: those that exist, as they are, and what is
+// missing of the wanted ones. gone are nodes that were there once. Nodes are sorted by address.
+func plan(cfg Config, existing, gone []Node) ([]Node, error) {
 	nodes := slices.Clone(existing)
-	used := make(map[netip.Addr]bool, len(nodes))
-	for _, n := range nodes {
-		used[n.Address] = true
+	for _, want := range missing(cfg, existing) {
+		var err error
+		if nodes, err = place(cfg.Subnet, want, nodes, gone); err != nil {
+			return nil, err
+		}
 	}
-	free := uint32(firstNodeOffset)
-	for _, want := range wanted(cfg) {
-		if slices.ContainsFunc(nodes, func(n Node) bool { return n.Name == want.Name }) {
-			continue
-		}
-		if len(nodes) >= capacity(cfg.Subnet) {
-			return nil, fault.New(fault.BadInput, "the lab would have more than %d nodes, the most that --subnet %s has room for",
-				capacity(cfg.Subnet), cfg.Subnet)
-		}
-		for used[at(cfg.Subnet, free)] {
-			free++
-		}
-		want.Address = at(cfg.Subnet, free)
-		used[want.Address] = true
-		nodes = append(nodes, want)
-	}
-	slices.SortFunc(nodes, func(a, b Node) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(nodes, byAddress)
 	return nodes, nil
 }
 
-// wanted names the nodes asked for: cp1, cp2, ..., worker1, worker2, ...
-func wanted(cfg Config) []Node {
-	var nodes []Node
-	for i := range cfg.ControlPlanes {
-		nodes = append(nodes, Node{Name: "cp" + strconv.Itoa(i+1), Role: RoleControlPlane})
+func byAddress(a, b Node) int { return a.Address.Compare(b.Address) }
+
+// missing names the nodes that a lab has too few of: cp1, cp2, ..., worker1, worker2, ..., the
+// lowest numbers first that no node has.
+func missing(cfg Config, existing []Node) []Node {
+	var out []Node
+	for _, of := range []struct {
+		role Role
+		want int
+	}{{RoleControlPlane, cfg.ControlPlanes}, {RoleWorker, cfg.Workers}} {
+		have := 0
+		for _, n := range existing {
+			if n.Role == of.role {
+				have++
+			}
+		}
+		for number := 1; have < of.want; number++ {
+			if name := of.role.nodeName(number); !named(existing, name) {
+				out = append(out, Node{Name: name, Role: of.role})
+				have++
+			}
+		}
 	}
-	for i := range cfg.Workers {
-		nodes = append(nodes, Node{Name: "worker" + strconv.Itoa(i+1), Role: RoleWorker})
+	return out
+}
+
+// place adds a node: at the address that it had, if it is one of those that are gone and nobody
+// took that, else at the lowest that no other ever had, else at the lowest that is free.
+func place(subnet netip.Prefix, node Node, nodes, gone []Node) ([]Node, error) {
+	room := capacity(subnet)
+	was := make(map[netip.Addr]string, len(gone)) // who had an address
+	for _, n := range gone {
+		was[n.Address] = n.Name
 	}
-	return nodes
+	taken := func(a netip.Addr) bool {
+		return slices.ContainsFunc(nodes, func(n Node) bool { return n.Address == a })
+	}
+	for _, fits := range []func(netip.Addr) bool{
+		func(a netip.Addr) bool { return was[a] == node.Name },
+		func(a netip.Addr) bool { return was[a] == "" },
+		func(netip.Addr) bool { return true },
+	} {
+		for i := range room {
+			if a := at(subnet, uint32(firstNodeOffset+i)); fits(a) && !taken(a) {
+				node.Address = a
+				return append(nodes, node), nil
+			}
+		}
+	}
+	return nil, fault.New(fault.BadInput, "the lab would have more than %d nodes, the most that --subnet %s has room for: remove nodes with `kubewright lab node remove`", room, subnet)
+}
+
+// named reports whether one of the nodes has that name.
+func named(nodes []Node, name string) bool {
+	return slices.ContainsFunc(nodes, func(n Node) bool { return n.Name == name })
 }

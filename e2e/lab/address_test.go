@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,27 +32,44 @@ func TestPlanAddresses(t *testing.T) {
 	node := func(name string, role Role, last int) Node {
 		return Node{Name: name, Role: role, Address: netip.MustParseAddr(fmt.Sprintf("10.111.0.%d", last))}
 	}
+	cp := func(number, last int) Node { return node(fmt.Sprintf("cp%d", number), RoleControlPlane, last) }
+	worker := func(number, last int) Node { return node(fmt.Sprintf("worker%d", number), RoleWorker, last) }
 	tests := map[string]struct {
 		controlPlanes, workers int
-		existing, want         []Node
+		existing, want, gone   []Node
 	}{
-		"a new lab": {1, 2, nil,
-			[]Node{node("cp1", RoleControlPlane, 10), node("worker1", RoleWorker, 11), node("worker2", RoleWorker, 12)}},
-		"more nodes of both roles, after those there are": {2, 2,
-			[]Node{node("cp1", RoleControlPlane, 10), node("worker1", RoleWorker, 11)},
-			[]Node{node("cp1", RoleControlPlane, 10), node("worker1", RoleWorker, 11), node("cp2", RoleControlPlane, 12), node("worker2", RoleWorker, 13)}},
-		"a node that was removed by hand gets its address back": {1, 2,
-			[]Node{node("cp1", RoleControlPlane, 10), node("worker2", RoleWorker, 12)},
-			[]Node{node("cp1", RoleControlPlane, 10), node("worker1", RoleWorker, 11), node("worker2", RoleWorker, 12)}},
-		"nodes beyond those asked for stay": {1, 0,
-			[]Node{node("cp1", RoleControlPlane, 10), node("worker1", RoleWorker, 11)},
-			[]Node{node("cp1", RoleControlPlane, 10), node("worker1", RoleWorker, 11)}},
+		"a new lab": {controlPlanes: 1, workers: 2,
+			want: []Node{cp(1, 10), worker(1, 11), worker(2, 12)}},
+		"more nodes of both roles, after those there are": {controlPlanes: 2, workers: 2,
+			existing: []Node{cp(1, 10), worker(1, 11)},
+			want:     []Node{cp(1, 10), worker(1, 11), cp(2, 12), worker(2, 13)}},
+		"a node that was removed by hand gets its address back": {controlPlanes: 1, workers: 2,
+			existing: []Node{cp(1, 10), worker(2, 12)},
+			want:     []Node{cp(1, 10), worker(1, 11), worker(2, 12)}},
+		"nodes beyond those asked for stay": {controlPlanes: 1,
+			existing: []Node{cp(1, 10), worker(1, 11)},
+			want:     []Node{cp(1, 10), worker(1, 11)}},
+		"a node that is gone comes back as it was named, where it was": {controlPlanes: 3,
+			existing: []Node{cp(1, 10), worker(1, 12), cp(3, 14)}, gone: []Node{cp(2, 13), worker(2, 11)},
+			want: []Node{cp(1, 10), worker(1, 12), cp(2, 13), cp(3, 14)}},
+		"one more than there ever were, without the first": {controlPlanes: 4,
+			existing: []Node{cp(2, 11), cp(3, 12)}, gone: []Node{cp(1, 10)},
+			want: []Node{cp(1, 10), cp(2, 11), cp(3, 12), cp(4, 13)}},
+		"as many as are asked for, under other numbers": {controlPlanes: 3, workers: 1,
+			existing: []Node{cp(2, 11), cp(3, 12), node("db", RoleWorker, 13), cp(4, 14)}, gone: []Node{cp(1, 10)},
+			want: []Node{cp(2, 11), cp(3, 12), node("db", RoleWorker, 13), cp(4, 14)}},
+		"the address of a node that is gone is kept for it": {controlPlanes: 1, workers: 1,
+			existing: []Node{cp(1, 10)}, gone: []Node{cp(2, 11)},
+			want: []Node{cp(1, 10), worker(1, 12)}},
+		"the address of a node that is gone and that another has": {controlPlanes: 2, workers: 0,
+			existing: []Node{cp(1, 10), worker(1, 11)}, gone: []Node{cp(2, 11)},
+			want: []Node{cp(1, 10), worker(1, 11), cp(2, 12)}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
 			cfg.ControlPlanes, cfg.Workers = tc.controlPlanes, tc.workers
-			got, err := plan(cfg, tc.existing)
+			got, err := plan(cfg, tc.existing, tc.gone)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +83,7 @@ func TestPlanAddresses(t *testing.T) {
 func TestPlanFiftyNodes(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.ControlPlanes, cfg.Workers = 3, 47
-	nodes, err := plan(cfg, nil)
+	nodes, err := plan(cfg, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +100,7 @@ func TestPlanFiftyNodes(t *testing.T) {
 
 	// One more does not fit, even when it comes to a lab that is full.
 	cfg.ControlPlanes = 4
-	if _, err := plan(cfg, nodes); err == nil || !strings.Contains(err.Error(), "more than 50 nodes") {
+	if _, err := plan(cfg, nodes, nil); err == nil || !strings.Contains(err.Error(), "more than 50 nodes") {
 		t.Errorf("the 51st node: error = %v", err)
 	}
 }
@@ -91,11 +109,42 @@ func TestPlanRefusesMoreThanTheSubnetHolds(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Subnet = netip.MustParsePrefix("10.111.0.0/28")
 	cfg.ControlPlanes, cfg.Workers = 1, 4
-	if nodes, err := plan(cfg, nil); err != nil || nodes[4].Address.String() != "10.111.0.14" {
+	if nodes, err := plan(cfg, nil, nil); err != nil || nodes[4].Address.String() != "10.111.0.14" {
 		t.Fatalf("five nodes in a /28: %v, %v", nodes, err)
 	}
 	cfg.Workers = 5
-	if _, err := plan(cfg, nil); err == nil || !strings.Contains(err.Error(), "more than 5 nodes") {
+	if _, err := plan(cfg, nil, nil); err == nil || !strings.Contains(err.Error(), "more than 5 nodes") {
 		t.Errorf("six nodes in a /28: error = %v", err)
+	}
+}
+
+func TestPlanTakesTheAddressOfANodeThatIsGoneBeforeItGivesUp(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Subnet = netip.MustParsePrefix("10.111.0.0/28")
+	cfg.ControlPlanes, cfg.Workers = 1, 4
+	nodes, err := plan(cfg, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ControlPlanes, cfg.Workers = 2, 3
+	got, err := plan(cfg, nodes[:4], nodes[4:])
+	if err != nil || len(got) != 5 || got[4].Name != "cp2" || got[4].Address.String() != "10.111.0.14" {
+		t.Errorf("in place of worker4 at 10.111.0.14: %v, %v", got, err)
+	}
+}
+
+// The virtual IP answers for the cluster: no node and no part of the lab may have it, however
+// small the subnet.
+func TestVirtualIPIsNobodyElses(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Subnet = netip.MustParsePrefix("10.111.0.0/28")
+	cfg.ControlPlanes, cfg.Workers = 1, 4
+	taken := []netip.Addr{cfg.Subnet.Addr(), at(cfg.Subnet, gatewayOffset), at(cfg.Subnet, mirrorOffset), netip.MustParseAddr("10.111.0.15")}
+	for _, n := range testNodes(t, cfg) {
+		taken = append(taken, n.Address)
+	}
+	vip := at(cfg.Subnet, vipOffset)
+	if slices.Contains(taken, vip) || !cfg.Subnet.Contains(vip) {
+		t.Errorf("the virtual IP is %s; taken in %s are %v", vip, cfg.Subnet, taken)
 	}
 }

@@ -6,13 +6,14 @@ import (
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"time"
 
 	"kubewright/internal/fault"
 )
 
 // Limits of a lab. MaxNodes is what has been tried on one machine, and what the addresses that
-// the lab leaves to load balancers and virtual IPs allow for.
+// the lab leaves to load balancers allow for.
 const (
 	MaxNodes = 50
 
@@ -48,6 +49,15 @@ const (
 // IsNode reports whether a container of this role is a host for a cluster.
 func (r Role) IsNode() bool { return r == RoleControlPlane || r == RoleWorker }
 
+// nodeName is the name that the lab gives to a node of this role.
+func (r Role) nodeName(number int) string {
+	prefix := "worker"
+	if r == RoleControlPlane {
+		prefix = "cp"
+	}
+	return prefix + strconv.Itoa(number)
+}
+
 // Login is how the lab's inventory tells kubewright to become root on a node.
 type Login string
 
@@ -80,6 +90,8 @@ type Config struct {
 	ControlPlanes, Workers int
 	// Subnet is the lab's own network.
 	Subnet netip.Prefix
+	// VIP gives the cluster a virtual IP, an address of the subnet that no node has.
+	VIP bool
 	// Login is how the inventory logs in.
 	Login Login
 	// Artifacts is a folder made by e2e/artifacts, served to the nodes by a mirror; empty means

@@ -22,7 +22,7 @@ func (l *Lab) ensureFolder(cfg Config) (access, error) {
 		return access{}, fmt.Errorf("making the lab's folder: %w", err)
 	}
 	if _, err := ReadState(cfg.Dir); err != nil {
-		if err := writeState(cfg.Dir, l.state(cfg, nil)); err != nil {
+		if err := writeState(cfg.Dir, l.state(cfg)); err != nil {
 			return access{}, err
 		}
 	}
@@ -62,8 +62,9 @@ func ensureSecret(dir, name string, generate func() ([]byte, error)) ([]byte, er
 	return content, writeFile(dir, name, 0o600, content)
 }
 
-// writeFiles writes the results of Up into the lab's folder.
-func (l *Lab) writeFiles(cfg Config, nodes []Node) (State, error) {
+// writeFiles writes the results of Up into the lab's folder. known are the nodes that are or were
+// there.
+func (l *Lab) writeFiles(cfg Config, nodes, known []Node) (State, error) {
 	if cfg.Artifacts != "" {
 		digests, err := os.ReadFile(filepath.Join(cfg.Artifacts, fileDigests))
 		if err != nil {
@@ -73,33 +74,48 @@ func (l *Lab) writeFiles(cfg Config, nodes []Node) (State, error) {
 			return State{}, err
 		}
 	}
-	cluster, err := renderCluster(cfg, nodes)
+	cluster, err := renderCluster(cfg)
 	if err != nil {
 		return State{}, err
 	}
-	inventory, err := renderInventory(cfg, nodes)
+	if err := writeFile(cfg.Dir, fileCluster, 0o644, cluster); err != nil {
+		return State{}, err
+	}
+	state := l.state(cfg)
+	state.Gone = known
+	return writeNodes(cfg.Dir, state, nodes)
+}
+
+// writeNodes writes the files that say which nodes a lab has. What else is in the folder, and
+// may be edited by then, does not depend on them. It returns the state with these nodes.
+func writeNodes(dir string, state State, nodes []Node) (State, error) {
+	state = state.with(nodes)
+	inventory, err := renderInventory(state)
 	if err != nil {
 		return State{}, err
 	}
 	for _, f := range []struct {
 		name    string
 		content []byte
-	}{{fileKnownHosts, knownHosts(nodes)}, {fileInventory, inventory}, {fileCluster, cluster}} {
-		if err := writeFile(cfg.Dir, f.name, 0o644, f.content); err != nil {
+	}{{fileKnownHosts, knownHosts(nodes)}, {fileInventory, inventory}} {
+		if err := writeFile(dir, f.name, 0o644, f.content); err != nil {
 			return State{}, err
 		}
 	}
-	state := l.state(cfg, nodes)
-	return state, writeState(cfg.Dir, state)
+	return state, writeState(dir, state)
 }
 
-// state is what state.json says about a lab.
-func (l *Lab) state(cfg Config, nodes []Node) State {
+// state is what state.json says about a lab, but for its nodes.
+func (l *Lab) state(cfg Config) State {
 	s := State{Name: cfg.Name, Engine: l.engine, Subnet: cfg.Subnet, Login: cfg.Login,
-		KubernetesVersion: cfg.KubernetesVersion, Artifacts: cfg.Artifacts, Nodes: nodes}
+		KubernetesVersion: cfg.KubernetesVersion, Artifacts: cfg.Artifacts}
 	if cfg.Artifacts != "" {
 		mirror := at(cfg.Subnet, mirrorOffset)
 		s.Mirror = &mirror
+	}
+	if cfg.VIP {
+		vip := at(cfg.Subnet, vipOffset)
+		s.VIP = &vip
 	}
 	return s
 }

@@ -389,6 +389,8 @@ func TestPower(t *testing.T) {
 		{"pause all", func() error { return l.Pause(ctx, "lab", nil) }, "cp1:paused worker1:stopped worker2:paused"},
 		{"pause all again", func() error { return l.Pause(ctx, "lab", nil) }, "cp1:paused worker1:stopped worker2:paused"},
 		{"resume one", func() error { return l.Resume(ctx, "lab", []string{"cp1"}) }, "cp1:running worker1:stopped worker2:paused"},
+		{"start a paused one", func() error { return l.Start(ctx, "lab", dir, []string{"worker2"}) }, "cp1:running worker1:stopped worker2:running"},
+		{"pause it again", func() error { return l.Pause(ctx, "lab", []string{"worker2"}) }, "cp1:running worker1:stopped worker2:paused"},
 		{"stop a paused one", func() error { return l.Stop(ctx, "lab", []string{"worker2"}) }, "cp1:running worker1:stopped worker2:stopped"},
 		{"resume starts nothing", func() error { return l.Resume(ctx, "lab", nil) }, "cp1:running worker1:stopped worker2:stopped"},
 		{"start all", func() error { *logins = nil; return l.Start(ctx, "lab", dir, nil) }, "cp1:running worker1:running worker2:running"},
@@ -433,6 +435,10 @@ func TestPowerRefuses(t *testing.T) {
 	}
 	if got, want := powers(t, l, "lab"), "cp1:running worker1:stopped worker2:stopped"; got != want {
 		t.Errorf("the others: %s, want %s", got, want)
+	}
+	engine.containers["kubewright-lab-worker2"].status = "created"
+	if err := l.Start(t.Context(), "lab", cfg.Dir, nil); err == nil || !strings.Contains(err.Error(), "worker2: was made and never finished: `kubewright lab up`") {
+		t.Errorf("a node that was never finished: error = %v", err)
 	}
 	if err := l.Start(t.Context(), "lab", t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), fileKey) {
 		t.Errorf("without the lab's key: error = %v", err)

@@ -27,7 +27,7 @@ func (l *Lab) Resume(ctx context.Context, lab string, names []string) error {
 }
 
 // Start switches nodes on, with the disks and the address they had, and waits until they can be
-// logged in to with the key in dir. ctx bounds the wait.
+// logged in to with the key in dir. Paused nodes go on. ctx bounds the wait.
 func (l *Lab) Start(ctx context.Context, lab, dir string, names []string) error {
 	key, err := os.ReadFile(filepath.Join(dir, fileKey))
 	if err != nil {
@@ -41,6 +41,9 @@ func (l *Lab) Start(ctx context.Context, lab, dir string, names []string) error 
 		return err
 	}
 	return each(nodes, func(i int) error {
+		if nodes[i].Power == PowerNew {
+			return fault.New(fault.BadInput, "was made and never finished: `kubewright lab up` does that").On(nodes[i].Name)
+		}
 		if err := l.login(ctx, target{node: nodes[i].Node, port: sshPort, user: LoginRoot.User(), key: key, command: loginCommand}); err != nil {
 			return &fault.Error{Host: nodes[i].Name, Err: err}
 		}

@@ -105,6 +105,29 @@ func TestReal(t *testing.T) {
 		t.Errorf("on worker2: %q", got)
 	}
 
+	// A node is destroyed, and another machine comes in its place.
+	const identity = "cat /etc/machine-id; ls kept 2>/dev/null || echo bare"
+	old, _, _ := strings.Cut(on("worker1", identity), "\n")
+	if err := l.Remove(ctx, cfg.Name, cfg.Dir, []string{"worker1"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := powers(t, l, cfg.Name); got != "cp1:running worker2:running" {
+		t.Errorf("without worker1: %s", got)
+	}
+	if disks, err := l.listed(ctx, "volume", labelLab, cfg.Name); err != nil || len(disks) != 2*len(nodeDisks()) {
+		t.Errorf("disks of two nodes: %v, %v", disks, err)
+	}
+	node, err := l.Add(ctx, cfg, Node{Name: "worker1"})
+	if err != nil || node.Address != state.Nodes[1].Address {
+		t.Fatalf("worker1 was at %s, and is at %s, %v", state.Nodes[1].Address, node.Address, err)
+	}
+	if state, err = ReadState(cfg.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := on("worker1", identity); strings.Contains(got, old) || !strings.HasSuffix(got, "bare") {
+		t.Errorf("of the machine that is gone, %s: %q", old, got)
+	}
+
 	if err := l.Down(ctx, cfg.Name, cfg.Dir); err != nil {
 		t.Fatal(err)
 	}

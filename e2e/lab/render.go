@@ -14,7 +14,7 @@ var files embed.FS
 // clusterFile is what cluster.yaml is made of.
 type clusterFile struct {
 	Name, KubernetesVersion, PodCIDR, ServiceCIDR string
-	Endpoint                                      string     // empty: kubewright's default
+	VIP                                           netip.Addr // invalid: no virtual IP
 	Mirror                                        netip.Addr // invalid: no mirror
 	Registries                                    []string   // served by the mirror
 }
@@ -30,8 +30,9 @@ type inventoryFile struct {
 // AsksForPassword says whether sudo wants a password of the inventory's user.
 func (f inventoryFile) AsksForPassword() bool { return f.Login == LoginSudoPassword }
 
-// renderCluster renders cluster.yaml for the lab's nodes.
-func renderCluster(cfg Config, nodes []Node) ([]byte, error) {
+// renderCluster renders cluster.yaml. It names no endpoint: without a virtual IP that is
+// kubewright's to choose.
+func renderCluster(cfg Config) ([]byte, error) {
 	f := clusterFile{
 		Name: cfg.Name, KubernetesVersion: cfg.KubernetesVersion,
 		PodCIDR: podCIDR, ServiceCIDR: serviceCIDR,
@@ -40,23 +41,17 @@ func renderCluster(cfg Config, nodes []Node) ([]byte, error) {
 	if cfg.Artifacts != "" {
 		f.Mirror = at(cfg.Subnet, mirrorOffset)
 	}
-	var controlPlanes []Node
-	for _, n := range nodes {
-		if n.Role == RoleControlPlane {
-			controlPlanes = append(controlPlanes, n)
-		}
-	}
-	if len(controlPlanes) > 1 {
-		f.Endpoint = netip.AddrPortFrom(controlPlanes[0].Address, 6443).String()
+	if cfg.VIP {
+		f.VIP = at(cfg.Subnet, vipOffset)
 	}
 	return render("cluster.yaml.tmpl", f)
 }
 
 // renderInventory renders inventory.yaml. Its paths are relative to the lab's folder, but for
 // that of the password.
-func renderInventory(cfg Config, nodes []Node) ([]byte, error) {
+func renderInventory(s State) ([]byte, error) {
 	return render("inventory.yaml.tmpl", inventoryFile{
-		Name: cfg.Name, Login: cfg.Login, SudoPasswordFile: fileSudoPassword, Nodes: nodes,
+		Name: s.Name, Login: s.Login, SudoPasswordFile: fileSudoPassword, Nodes: s.Nodes,
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 
 func testNodes(t *testing.T, cfg Config) []Node {
 	t.Helper()
-	nodes, err := plan(cfg, nil)
+	nodes, err := plan(cfg, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func load(t *testing.T, cfg Config) (*cluster.Cluster, []cluster.Warning) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := l.writeFiles(cfg, testNodes(t, cfg)); err != nil {
+	if _, err := l.writeFiles(cfg, testNodes(t, cfg), nil); err != nil {
 		t.Fatal(err)
 	}
 	releases, err := catalog.Default()
@@ -127,12 +127,21 @@ func TestFilesWithAMirror(t *testing.T) {
 	}
 }
 
-func TestFilesWithThreeControlPlanesNameAnEndpoint(t *testing.T) {
+func TestFilesWithAVirtualIP(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.ControlPlanes, cfg.VIP = 3, true
+	c := loadQuietly(t, cfg)
+	if got, want := c.VIP.Address.String(), "10.111.0.5"; got != want || c.Endpoint.Host != want || len(c.ControlPlanes()) != 3 {
+		t.Errorf("virtual IP = %s, endpoint = %s with %d control planes, want %s with 3", got, c.Endpoint, len(c.ControlPlanes()), want)
+	}
+}
+
+func TestFilesWithThreeControlPlanesLeaveTheEndpointToKubewright(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.ControlPlanes = 3
-	c, _ := load(t, cfg) // warns, rightly, that the endpoint is one host's
-	if got, want := c.Endpoint.String(), "10.111.0.10:6443"; got != want || len(c.ControlPlanes()) != 3 {
-		t.Errorf("endpoint = %s with %d control planes, want %s with 3", got, len(c.ControlPlanes()), want)
+	c := loadQuietly(t, cfg)
+	if !c.LocalBalancer || c.SharedEndpoint || c.VIP.Address.IsValid() {
+		t.Errorf("the nodes go to %s, others to %s; want a balancer on every node", c.NodeEndpoint, c.Endpoint)
 	}
 }
 
@@ -158,13 +167,18 @@ func TestRenderedFiles(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.ControlPlanes, cfg.Login, cfg.Artifacts = 2, LoginSudoPassword, "/artifacts"
 	cfg.Subnet = netip.MustParsePrefix("10.113.0.0/24")
-	nodes := testNodes(t, cfg)
-	got, err := renderCluster(cfg, nodes)
+	state := (&Lab{}).state(cfg).with(testNodes(t, cfg))
+	got, err := renderCluster(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "cluster.yaml.golden", string(got))
-	if got, err = renderInventory(cfg, nodes); err != nil {
+	cfg.VIP = true
+	if got, err = renderCluster(cfg); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "cluster-vip.yaml.golden", string(got))
+	if got, err = renderInventory(state); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "inventory.yaml.golden", string(got))

@@ -9,6 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"kubewright/internal/fault"
 )
 
 // Files of a lab's folder. fileKubeconfig and fileLock are written by others, and belong to the
@@ -52,7 +55,27 @@ type State struct {
 	// Artifacts is the folder that the mirror serves, Mirror its address; both absent without one.
 	Artifacts string      `json:"artifacts,omitempty"`
 	Mirror    *netip.Addr `json:"mirror,omitempty"`
-	Nodes     []Node      `json:"nodes"`
+	// VIP is the cluster's virtual IP; absent without one.
+	VIP   *netip.Addr `json:"vip,omitempty"`
+	Nodes []Node      `json:"nodes"`
+	// Gone are the nodes that were there and were removed: a node that gets the name of one gets
+	// its address too.
+	Gone []Node `json:"gone,omitempty"`
+}
+
+// known is every node that is or ever was there, as far as the file knows.
+func (s State) known() []Node { return slices.Concat(s.Nodes, s.Gone) }
+
+// with is the state when the lab has these nodes: what is known beside them is gone.
+func (s State) with(nodes []Node) State {
+	known := s.known()
+	s.Nodes, s.Gone = nodes, nil
+	for _, n := range known {
+		if !named(nodes, n.Name) {
+			s.Gone = append(s.Gone, Node{Name: n.Name, Role: n.Role, Address: n.Address})
+		}
+	}
+	return s
 }
 
 // ErrNoLab says that a folder holds no lab.
@@ -79,6 +102,23 @@ func ReadState(dir string) (State, error) {
 		return State{}, fmt.Errorf("%s is damaged: %w: delete it; `kubewright lab up --name NAME` writes it again", path, err)
 	}
 	return s, nil
+}
+
+// readOwnState reads the state of the named lab, which dir has to be the folder of.
+func readOwnState(dir, name string) (State, error) {
+	state, err := ReadState(dir)
+	if err != nil {
+		return State{}, fault.Wrap(fault.BadInput, err)
+	}
+	return state, state.mustBe(dir, name)
+}
+
+// mustBe refuses the folder of another lab than the named one.
+func (s State) mustBe(dir, name string) error {
+	if s.Name != name {
+		return fault.New(fault.BadInput, "%s is the folder of lab %s: name another with --dir, or that lab with --name", dir, s.Name)
+	}
+	return nil
 }
 
 // encode renders the state as ReadState reads it.

@@ -13,11 +13,12 @@ import (
 )
 
 func TestStateSurvivesItsFile(t *testing.T) {
-	mirror := netip.MustParseAddr("10.111.0.2")
+	mirror, vip := netip.MustParseAddr("10.111.0.2"), netip.MustParseAddr("10.111.0.5")
 	want := State{
 		Name: "lab", Engine: Podman, Subnet: netip.MustParsePrefix(DefaultSubnet), Login: LoginSudo,
-		KubernetesVersion: "1.37.2", Artifacts: "/artifacts", Mirror: &mirror,
+		KubernetesVersion: "1.37.2", Artifacts: "/artifacts", Mirror: &mirror, VIP: &vip,
 		Nodes: []Node{{Name: "cp1", Role: RoleControlPlane, Address: netip.MustParseAddr("10.111.0.10"), HostKey: "ssh-ed25519 AAAA"}},
+		Gone:  []Node{{Name: "cp2", Role: RoleControlPlane, Address: netip.MustParseAddr("10.111.0.11")}},
 	}
 	dir := t.TempDir()
 	if err := writeState(dir, want); err != nil {

@@ -26,11 +26,16 @@ func (l *Lab) Up(ctx context.Context, cfg Config) (State, error) {
 		return State{}, err
 	}
 	state, err := l.up(ctx, cfg)
+	return state, stopped(ctx, cfg.Name, err)
+}
+
+// stopped is the error of making nodes; where that was interrupted, it says how to go on.
+func stopped(ctx context.Context, lab string, err error) error {
 	if err != nil && ctx.Err() != nil {
-		return State{}, fmt.Errorf("stopped before lab %s was complete; `kubewright lab up` goes on with it, `kubewright lab down` removes it: %w",
-			cfg.Name, context.Cause(ctx))
+		return fmt.Errorf("stopped before lab %s was complete; `kubewright lab up` goes on with it, `kubewright lab down` removes it: %w",
+			lab, context.Cause(ctx))
 	}
-	return state, err
+	return err
 }
 
 func (l *Lab) up(ctx context.Context, cfg Config) (State, error) {
@@ -38,29 +43,39 @@ func (l *Lab) up(ctx context.Context, cfg Config) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	image, err := l.ensureImage(ctx, cfg.CacheDir)
+	boot, err := l.boot(ctx, cfg)
 	if err != nil {
 		return State{}, err
 	}
-	access, err := l.ensureFolder(cfg)
+	old, err := ReadState(cfg.Dir) // which is there by now
 	if err != nil {
 		return State{}, err
 	}
-	if err := l.settings.raise(); err != nil {
+	nodes, have := onlyNodes(existing)
+	known := old.known()
+	if nodes, err = plan(cfg, nodes, known); err != nil {
 		return State{}, err
 	}
-	if err := l.ensureNetwork(ctx, cfg); err != nil {
-		return State{}, err
-	}
-	boot := boot{Lab: l, cfg: cfg, image: image, access: access}
 	if err := boot.mirrorUp(ctx, existing); err != nil {
 		return State{}, err
 	}
-	nodes, err := boot.nodesUp(ctx, existing)
-	if err != nil {
+	if err := boot.nodesUp(ctx, nodes, have); err != nil {
 		return State{}, err
 	}
-	return l.writeFiles(cfg, nodes)
+	return l.writeFiles(cfg, nodes, known)
+}
+
+// onlyNodes returns the nodes among a lab's containers, and the power of each by name.
+func onlyNodes(containers []NodeStatus) ([]Node, map[string]Power) {
+	var nodes []Node
+	have := make(map[string]Power)
+	for _, c := range containers {
+		if c.Role.IsNode() {
+			nodes = append(nodes, c.Node)
+			have[c.Name] = c.Power
+		}
+	}
+	return nodes, have
 }
 
 // prepare refuses what cannot work, before anything is changed, and returns the lab's
@@ -73,8 +88,10 @@ func (l *Lab) prepare(ctx context.Context, cfg Config) ([]NodeStatus, error) {
 	if err := missingNeeds(l.needs(ctx, imported || cached)); err != nil {
 		return nil, err
 	}
-	if state, err := ReadState(cfg.Dir); err == nil && state.Name != cfg.Name {
-		return nil, fault.New(fault.BadInput, "%s is the folder of lab %s: name another with --dir, or that lab with --name", cfg.Dir, state.Name)
+	if state, err := ReadState(cfg.Dir); err == nil {
+		if err := state.mustBe(cfg.Dir, cfg.Name); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Artifacts != "" {
 		for _, name := range []string{"bin/mirror", fileDigests} {
@@ -116,7 +133,7 @@ func (l *Lab) ensureNetwork(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// boot is one run of Up.
+// boot is one run that makes nodes.
 type boot struct {
 	*Lab
 	cfg   Config
@@ -124,33 +141,37 @@ type boot struct {
 	access
 }
 
-// nodesUp makes and starts the nodes side by side, and waits until all can be logged in to.
-func (b boot) nodesUp(ctx context.Context, existing []NodeStatus) ([]Node, error) {
-	have := make(map[string]Power)
-	var nodes []Node
-	for _, c := range existing {
-		if c.Role.IsNode() {
-			have[c.Name] = c.Power
-			nodes = append(nodes, c.Node)
-		}
-	}
-	nodes, err := plan(b.cfg, nodes)
+// boot makes what nodes need before there is one: image, folder, sysctls of the machine, network.
+func (l *Lab) boot(ctx context.Context, cfg Config) (boot, error) {
+	image, err := l.ensureImage(ctx, cfg.CacheDir)
 	if err != nil {
-		return nil, err
+		return boot{}, err
 	}
+	access, err := l.ensureFolder(cfg)
+	if err != nil {
+		return boot{}, err
+	}
+	if err := l.settings.raise(); err != nil {
+		return boot{}, err
+	}
+	return boot{Lab: l, cfg: cfg, image: image, access: access}, l.ensureNetwork(ctx, cfg)
+}
+
+// nodesUp makes and starts the nodes side by side, and waits until all can be logged in to. have
+// is the power of those that exist. What it makes gets its host key in nodes.
+func (b boot) nodesUp(ctx context.Context, nodes []Node, have map[string]Power) error {
 	timeout := b.cfg.BootTimeout
 	if timeout == 0 {
 		timeout = DefaultBootTimeout
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not all nodes were up after %s", timeout))
 	defer cancel()
-	err = each(nodes, func(i int) error {
+	return each(nodes, func(i int) error {
 		if err := b.nodeUp(ctx, &nodes[i], have[nodes[i].Name]); err != nil {
 			return &fault.Error{Host: nodes[i].Name, Err: err}
 		}
 		return nil
 	})
-	return nodes, err
 }
 
 // nodeUp gets one node from the power state it is in, empty for none, to a login.
@@ -226,17 +247,12 @@ func (b boot) makeNode(ctx context.Context, node *Node, leftover bool) error {
 			return err
 		}
 	}
-	volumes, err := b.listed(ctx, "volume", labelLab, b.cfg.Name)
-	if err != nil {
+	// Disks of a container that is gone are not this node's data.
+	if err := b.removeDisks(ctx, b.cfg.Name, node.Name); err != nil {
 		return err
 	}
 	for _, path := range nodeDisks() {
 		disk := diskName(b.cfg.Name, node.Name, path)
-		if slices.Contains(volumes, disk) { // of a container that is gone: not this node's data
-			if _, err := b.run.Run(ctx, b.engine.remove("volume", disk), nil); err != nil {
-				return err
-			}
-		}
 		if _, err := b.run.Run(ctx, b.engine.createVolume(b.cfg.Name, disk), nil); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -40,6 +39,7 @@ It needs root. Everything it makes carries the lab's name and goes with "lab dow
   kubewright apply -f .lab/cluster.yaml
   kubewright lab ssh worker1 -- systemctl --failed
   kubewright lab node stop worker1
+  kubewright lab node remove cp1
   kubewright lab down`,
 		Args: cobra.NoArgs,
 	}
@@ -79,6 +79,7 @@ func (f *labFlags) open(cmd *cobra.Command) (*lab.Lab, lab.State, error) {
 // labUpFlags are the flags of `lab up` as they were typed. What was not, stays as the lab has it.
 type labUpFlags struct {
 	controlPlanes, workers                      int
+	vip                                         bool
 	subnet, login, artifacts, kubernetesVersion string
 	timeout                                     time.Duration
 }
@@ -90,7 +91,8 @@ func newLabUpCommand(flags *labFlags) *cobra.Command {
 		Short: "Make the nodes, or those that are missing, and switch on those that are off",
 		Long: `Makes the nodes, or those that are missing, and switches on those that are off or paused.
 Of a lab that exists, what is not said on the command line stays as it is, and so do nodes
-beyond the numbers asked for.`,
+beyond the numbers asked for. Where there are too few, the lowest free numbers are made: without
+cp1, three control planes are had by making cp1 again, new and at the address it had.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, state, err := flags.open(cmd)
@@ -114,6 +116,7 @@ beyond the numbers asked for.`,
 	f := cmd.Flags()
 	f.IntVar(&up.controlPlanes, "control-planes", 1, "control planes there must be at least")
 	f.IntVar(&up.workers, "workers", 2, "workers there must be at least")
+	f.BoolVar(&up.vip, "vip", false, "give the cluster a virtual IP of the lab's network")
 	f.StringVar(&up.subnet, "subnet", "", "the lab's network (default "+lab.DefaultSubnet+")")
 	f.StringVar(&up.login, "login", "", "how the inventory logs in: root, sudo or sudo-password (default root)")
 	f.StringVar(&up.artifacts, "artifacts", "", "folder made by e2e/artifacts to serve to the nodes; empty for upstream")
@@ -127,11 +130,14 @@ func (up *labUpFlags) keep(state lab.State, typed func(flag string) bool) {
 	if !typed("artifacts") {
 		up.artifacts = state.Artifacts
 	}
+	if !typed("vip") {
+		up.vip = state.VIP != nil
+	}
 	if len(state.Nodes) == 0 {
 		return
 	}
 	if !typed("control-planes") {
-		up.controlPlanes = 1 // there is one at least; the numbers are of new nodes only
+		up.controlPlanes = 1 // no more than there are: the numbers are what there must be at least
 	}
 	if !typed("workers") {
 		up.workers = 0
@@ -142,7 +148,7 @@ func (up *labUpFlags) keep(state lab.State, typed func(flag string) bool) {
 func (up *labUpFlags) config(flags *labFlags, state lab.State) (lab.Config, error) {
 	cfg := lab.Config{
 		Name: flags.name, Dir: flags.dir, ControlPlanes: up.controlPlanes, Workers: up.workers,
-		Subnet:            state.Subnet,
+		Subnet: state.Subnet, VIP: up.vip,
 		Login:             cmp.Or(lab.Login(up.login), state.Login, lab.LoginRoot),
 		Artifacts:         up.artifacts,
 		KubernetesVersion: cmp.Or(up.kubernetesVersion, state.KubernetesVersion, lab.DefaultKubernetesVersion),
@@ -246,57 +252,4 @@ func newLabSSHCommand(flags *labFlags) *cobra.Command {
 			return fmt.Errorf("running ssh: %w", syscall.Exec(program, argv, os.Environ()))
 		},
 	}
-}
-
-// labPower is one of the commands that switch nodes.
-type labPower struct {
-	use, short string
-	run        func(ctx context.Context, l *lab.Lab, f *labFlags, nodes []string) error
-}
-
-func newLabNodeCommand(flags *labFlags) *cobra.Command {
-	cmd := &cobra.Command{Use: "node", Short: "Switch nodes off and on, or freeze them", Args: cobra.NoArgs}
-	for _, p := range []labPower{
-		{"stop", "Switch nodes off at once, as pulling the plug does",
-			func(ctx context.Context, l *lab.Lab, f *labFlags, nodes []string) error {
-				return l.Stop(ctx, f.name, nodes)
-			}},
-		{"start", "Switch nodes on again and wait for their sshd",
-			func(ctx context.Context, l *lab.Lab, f *labFlags, nodes []string) error {
-				ctx, cancel := context.WithTimeout(ctx, lab.DefaultBootTimeout)
-				defer cancel()
-				return l.Start(ctx, f.name, f.dir, nodes)
-			}},
-		{"pause", "Freeze nodes: they keep everything and answer nothing",
-			func(ctx context.Context, l *lab.Lab, f *labFlags, nodes []string) error {
-				return l.Pause(ctx, f.name, nodes)
-			}},
-		{"resume", "Let frozen nodes go on",
-			func(ctx context.Context, l *lab.Lab, f *labFlags, nodes []string) error {
-				return l.Resume(ctx, f.name, nodes)
-			}},
-	} {
-		cmd.AddCommand(newLabPowerCommand(flags, p))
-	}
-	return cmd
-}
-
-func newLabPowerCommand(flags *labFlags, p labPower) *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{
-		Use:   p.use + " NODE...|--all",
-		Short: p.short,
-		RunE: func(cmd *cobra.Command, nodes []string) error {
-			if all == (len(nodes) > 0) {
-				return fault.New(fault.BadInput, "lab node %s: name nodes, or say --all", p.use)
-			}
-			l, _, err := flags.open(cmd)
-			if err != nil {
-				return err
-			}
-			return p.run(cmd.Context(), l, flags, nodes)
-		},
-	}
-	cmd.Flags().BoolVar(&all, "all", false, "all nodes of the lab")
-	return cmd
 }

@@ -18,6 +18,9 @@ func TestLabUpKeepsWhatIsNotSaid(t *testing.T) {
 		Name: "mine", Engine: lab.Docker, Subnet: netip.MustParsePrefix("10.113.0.0/24"), Login: lab.LoginSudo,
 		KubernetesVersion: "1.36.3", Artifacts: "/artifacts", Nodes: []lab.Node{{Name: "cp1"}},
 	}
+	vip := netip.MustParseAddr("10.113.0.5")
+	withVIP := existing
+	withVIP.VIP = &vip
 	tests := map[string]struct {
 		state lab.State
 		typed labUpFlags
@@ -32,6 +35,12 @@ func TestLabUpKeepsWhatIsNotSaid(t *testing.T) {
 			labUpFlags{controlPlanes: 3, workers: 4, subnet: "10.114.0.0/24", login: "root", artifacts: "/other", kubernetesVersion: "1.37.2"},
 			[]string{"control-planes", "workers", "artifacts"},
 			lab.Config{ControlPlanes: 3, Workers: 4, Subnet: netip.MustParsePrefix("10.114.0.0/24"), Login: lab.LoginRoot, KubernetesVersion: "1.37.2", Artifacts: "/other"}},
+		"a virtual IP stays": {withVIP, labUpFlags{controlPlanes: 1, workers: 2}, nil,
+			lab.Config{ControlPlanes: 1, Workers: 0, VIP: true, Subnet: existing.Subnet, Login: lab.LoginSudo, KubernetesVersion: "1.36.3", Artifacts: "/artifacts"}},
+		"a virtual IP comes": {existing, labUpFlags{controlPlanes: 3, vip: true}, []string{"control-planes", "workers", "vip"},
+			lab.Config{ControlPlanes: 3, VIP: true, Subnet: existing.Subnet, Login: lab.LoginSudo, KubernetesVersion: "1.36.3", Artifacts: "/artifacts"}},
+		"a virtual IP goes": {withVIP, labUpFlags{controlPlanes: 1, workers: 2}, []string{"vip"},
+			lab.Config{ControlPlanes: 1, Workers: 0, Subnet: existing.Subnet, Login: lab.LoginSudo, KubernetesVersion: "1.36.3", Artifacts: "/artifacts"}},
 		"from upstream again": {existing, labUpFlags{controlPlanes: 1, workers: 2}, []string{"artifacts"},
 			lab.Config{ControlPlanes: 1, Workers: 0, Subnet: existing.Subnet, Login: lab.LoginSudo, KubernetesVersion: "1.36.3"}},
 	}
@@ -74,6 +83,7 @@ func TestLabRefusesBadFlags(t *testing.T) {
 		"unknown output":          {[]string{"status", "-o", "xml"}, `--output "xml"`},
 		"a node command for none": {[]string{"node", "stop"}, "name nodes, or say --all"},
 		"a node and all":          {[]string{"node", "start", "cp1", "--all"}, "name nodes, or say --all"},
+		"a new node of no role":   {[]string{"node", "add"}, "say the --role of the node"},
 		"ssh without a lab":       {[]string{"ssh", "cp1"}, "no lab here"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,5 +120,11 @@ worker10   10.111.0.20   worker          paused
 	out.Reset()
 	if err := writeLabStatus(&out, "json", nil); err != nil || out.String() != "[]\n" {
 		t.Errorf("no nodes as JSON: %q, %v", out.String(), err)
+	}
+}
+
+func TestLabNodeUsage(t *testing.T) {
+	for _, args := range []string{"lab node remove", "lab node add cp1 cp2"} {
+		kubewright(t, strings.Fields(args)...).want(t, 10, "arg(s)").nothing(t)
 	}
 }
