@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"cmp"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -30,7 +32,7 @@ func TestChaos(t *testing.T) {
 	t.Logf("KUBEWRIGHT_E2E_KILLS=%d KUBEWRIGHT_E2E_SEED=%d", kills, seed)
 	c := &chaos{
 		lab:    newLab(t, labSpec{name: "e2e-chaos", subnet: "10.126.0.0/24", controlPlanes: 1, workers: 2}),
-		random: rand.New(rand.NewPCG(uint64(seed), 0)), phases: applyPhases(t), hits: map[string]int{}, short: map[string]bool{},
+		random: rand.New(rand.NewPCG(uint64(seed), 0)), phases: applyPhases(t), hits: map[string]int{}, aims: map[string]aim{},
 	}
 	for c.killed < kills {
 		before := c.killed
@@ -39,7 +41,7 @@ func TestChaos(t *testing.T) {
 			t.Fatalf("%d of %d kills were made; this bring-up added %d", c.killed, kills, c.killed-before)
 		}
 	}
-	t.Logf("%d kills, by phase: %v", c.killed, c.hits)
+	t.Logf("%d kills, by phases at work on any host: %v", c.killed, c.hits)
 	if kills < 5*len(c.phases) {
 		return // too few for all of them
 	}
@@ -80,8 +82,30 @@ type chaos struct {
 	random *rand.Rand
 	phases []string
 	killed int
-	hits   map[string]int  // kills by phase
-	short  map[string]bool // phases that were over when a kill was to hit them
+	hits   map[string]int // kills by phase that was at work on a host
+	aims   map[string]aim
+}
+
+// aim is how a phase is hit, learned from the kills that missed it.
+type aim struct {
+	// early waits for the phase before it: the phase itself is over before it is seen.
+	early bool
+	// longest is the most that a kill comes after what it waits for; 0 is longestDelay.
+	longest time.Duration
+}
+
+// missed aims anew: sooner, and when that is no use any more, from the phase before on.
+func (a aim) missed(delay time.Duration, tooEarly bool) aim {
+	const shortest = 10 * time.Millisecond
+	switch {
+	case tooEarly:
+		return aim{}
+	case !a.early && delay/2 < shortest:
+		return aim{early: true, longest: longestDelay / 4}
+	case a.early && delay/2 < shortest:
+		return aim{}
+	}
+	return aim{early: a.early, longest: delay / 2}
 }
 
 // bringUp makes a cluster from bare hosts with some kills on the way, checks it, and leaves the
@@ -138,18 +162,18 @@ func (c *chaos) authority(t testing.TB) string {
 // whether the run got to its end all the same.
 func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 	t.Helper()
-	delay := time.Duration(c.random.Int64N(int64(longestDelay)))
-	remote := c.random.IntN(4) == 0
-	aim := slices.Index(c.phases, phase)
-	if c.short[phase] {
-		// It is over before it is seen, and there is no time to log in: from the one before it on.
-		aim, delay, remote = max(aim-1, 0), delay/4, false
+	a := c.aims[phase]
+	delay := time.Duration(c.random.Int64N(int64(cmp.Or(a.longest, longestDelay))))
+	remote := c.random.IntN(4) == 0 && a == aim{} // a phase that is short leaves no time to log in
+	from := slices.Index(c.phases, phase)
+	if a.early {
+		from = max(from-1, 0)
 	}
 	nodes := c.nodes(t)
 	victim := nodes[c.random.IntN(len(nodes))].Name
 
 	p := c.begin(t, "apply", "--yes")
-	later := c.phases[aim:]
+	later := c.phases[from:]
 	struck := false
 	if p.meets(t, event("("+strings.Join(later, "|")+")")) != "" {
 		select {
@@ -159,7 +183,7 @@ func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 			struck = true
 		}
 	}
-	at := p.lastPhase(t)
+	at := p.phasesAtWork(t)
 	<-p.ended
 	r, exited := p.result, p.cmd.ProcessState.Exited()
 	switch {
@@ -175,10 +199,15 @@ func (c *chaos) kill(t *testing.T, phase string) (done bool) {
 	if remote {
 		what = "the shells on " + victim
 	}
-	t.Logf("killed %s in phase %s, %s after it came to %s", what, at, delay.Round(time.Millisecond), phase)
+	t.Logf("killed %s in %v, %s after it came to %s, to hit %s", what, at, delay.Round(time.Millisecond), c.phases[from], phase)
 	c.killed++
-	c.hits[at]++
-	c.short[phase] = c.short[phase] || at != phase
+	for _, name := range at {
+		c.hits[name]++
+	}
+	if !slices.Contains(at, phase) {
+		tooEarly := !slices.ContainsFunc(at, func(name string) bool { return slices.Index(c.phases, name) > slices.Index(c.phases, phase) })
+		c.aims[phase] = a.missed(delay, tooEarly)
+	}
 	return r.code == exitDone
 }
 
@@ -198,16 +227,31 @@ func event(phase string) string {
 	return `msg=(?:phase-started|resource-changed|waiting)\b.*? phase=` + phase + `\b`
 }
 
-// lastPhase is the phase that was at work when the log ended.
-func (p *process) lastPhase(t testing.TB) string {
+// phasesAtWork are the phases that had begun on some host, or in the API, and not ended when the log
+// did; between two phases, the one that was begun last.
+func (p *process) phasesAtWork(t testing.TB) []string {
 	t.Helper()
 	data, err := os.ReadFile(p.log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := regexp.MustCompile(event("([a-z-]+)")).FindAllSubmatch(data, -1)
-	if len(all) == 0 {
-		return "none"
+	atWork := map[string]string{} // by host; "" is the API
+	last := "none"
+	for line := range strings.Lines(string(data)) {
+		m := regexp.MustCompile(`msg=phase-(started|done)\b.*? phase=([a-z-]+)`).FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		host := ""
+		if h := regexp.MustCompile(` host=([a-z0-9-]+)`).FindStringSubmatch(line); h != nil {
+			host = h[1]
+		}
+		if delete(atWork, host); m[1] == "started" {
+			atWork[host], last = m[2], m[2]
+		}
 	}
-	return string(all[len(all)-1][1])
+	if len(atWork) == 0 {
+		return []string{last}
+	}
+	return slices.Compact(slices.Sorted(maps.Values(atWork)))
 }
