@@ -20,15 +20,17 @@ import (
 // what, the cluster's configuration, and what a joining machine is told.
 func bootstrap() plan.Phase {
 	return plan.Phase{
-		Name:    "bootstrap",
-		Short:   "RBAC and configuration in the API, as kubeadm has them",
-		After:   []plan.Edge{plan.AllHosts("control-plane")},
-		Waits:   apiReady,
+		Name:  "bootstrap",
+		Short: "RBAC and configuration in the API, as kubeadm has them",
+		After: []plan.Edge{plan.AnyHost("control-plane")},
+		Waits: func(*cluster.Cluster, []inventory.Host) []plan.Condition {
+			return []plan.Condition{{Kind: plan.APIReady}}
+		},
 		Objects: bootstrapObjects,
 	}
 }
 
-func apiReady(_ *cluster.Cluster, hosts []inventory.Host) []plan.Condition {
+func apiReady(hosts []inventory.Host) []plan.Condition {
 	var conditions []plan.Condition
 	for _, h := range hosts {
 		if h.Has(inventory.RoleControlPlane) {
@@ -193,7 +195,7 @@ const vxlanOverhead = 50
 
 func params(c *cluster.Cluster, w plan.World) addons.Params {
 	p := addons.Params{
-		Release: c.Release, APIServer: c.Endpoint.URL(), PodCIDR: c.Network.PodCIDR,
+		Release: c.Release, APIServer: c.NodeEndpoint.URL(), PodCIDR: c.Network.PodCIDR,
 		DNSServiceIP: c.Network.DNSServiceIP, DNSDomain: c.Network.DNSDomain,
 		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU,
 	}
@@ -223,10 +225,11 @@ func verify() plan.Phase {
 		Verify: true,
 		After:  []plan.Edge{plan.AllHosts("nodes"), plan.AllHosts("kube-proxy"), plan.AllHosts("network"), plan.AllHosts("dns")},
 		Ready: func(c *cluster.Cluster, hosts []inventory.Host) []plan.Condition {
+			conditions := apiReady(hosts)
 			if c.Network.CNI == "none" {
-				return nodeConditions(hosts, plan.NodeRegistered) // Ready takes a network
+				return append(conditions, nodeConditions(hosts, plan.NodeRegistered)...) // Ready takes a network
 			}
-			conditions := nodeConditions(hosts, plan.NodeReady)
+			conditions = append(conditions, nodeConditions(hosts, plan.NodeReady)...)
 			all, err := addons.Default()
 			if err != nil {
 				return conditions

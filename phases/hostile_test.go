@@ -47,6 +47,8 @@ spec:
   network: {podCIDR: 10.244.0.0/16, serviceCIDR: 10.96.0.0/16, dnsDomain: cluster.local, proxyMode: auto, cni: {name: calico}}
   controlPlane:
     endpoint: 10.111.0.5
+    nodeEndpoint: local
+    vip: {address: 10.111.0.5, provider: keepalived, interface: eth0}
     certSANs: [api.example.com]
     apiServer: {extraArgs: {v: "1"}}
     controllerManager: {extraArgs: {v: "1"}}

@@ -5,7 +5,6 @@ import (
 	"kubewright/cluster"
 	"kubewright/internal/plan"
 	"kubewright/internal/resource"
-	"kubewright/inventory"
 	"kubewright/templates"
 )
 
@@ -18,10 +17,11 @@ const (
 // A worker's kubelet may well start before there is an API server: it asks until there is.
 func kubelets() plan.Phase {
 	return plan.Phase{
-		Name:  "kubelet",
-		Short: "kubelet configuration and service",
-		On:    runsPods,
-		After: []plan.Edge{plan.SameHost("binaries"), plan.SameHost("kubeconfigs"), plan.SameHost("control-plane")},
+		Name:    "kubelet",
+		Short:   "kubelet configuration and service",
+		On:      runsPods,
+		After:   []plan.Edge{plan.SameHost("binaries"), plan.SameHost("load-balancer"), plan.SameHost("control-plane")},
+		Rolling: true,
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			config, err := templates.KubeletConfig(kubeletConfigData(c, t))
 			if err != nil {
@@ -33,8 +33,7 @@ func kubelets() plan.Phase {
 			}
 			// Secret, for staticPodURLHeader may log in, and a unit's environment name a proxy with
 			// its password.
-			want := []resource.Resource{
-				resource.Dir{Path: manifestsDir},
+			return []resource.Resource{
 				resource.File{Path: kubeletConfig, Content: config, Secret: true},
 				resource.File{Path: kubeletUnit, Content: unit, Secret: true},
 				resource.Unit{Name: "kubelet.service", On: []resource.ID{
@@ -44,11 +43,7 @@ func kubelets() plan.Phase {
 					resource.CertificateID(kubeletClientPath),
 					resource.CertificateID(kubeletPKI + "/" + certs.KubeletServer + ".crt"),
 				}},
-			}
-			if t.Has(inventory.RoleControlPlane) {
-				return want[1:], nil // the etcd phase has made the folder
-			}
-			return want, nil
+			}, nil
 		},
 	}
 }

@@ -13,8 +13,8 @@ import (
 func All() []plan.Phase {
 	return []plan.Phase{
 		preflight(), authorities(), hostPrep(), runtime(), binaries(), pki(), kubeconfigs(),
-		etcd(), controlPlane(), kubelets(),
-		bootstrap(), kubeProxy(), network(), dns(), nodes(), verify(),
+		loadBalancer(), vip(), etcd(), controlPlane(), kubelets(),
+		bootstrap(), members(), kubeProxy(), network(), dns(), nodes(), verify(),
 	}
 }
 

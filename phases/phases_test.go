@@ -70,7 +70,7 @@ func TestLawOfChanges(t *testing.T) {
 		},
 		"no mirror":     func(m *machine) { m.cluster.Artifacts.RegistryMirrors = nil },
 		"no more a cp":  func(m *machine) { m.host.Roles = m.host.Roles[:0]; m.host.Roles = append(m.host.Roles, "worker") },
-		"other cluster": func(m *machine) { m.cluster.Endpoint.Host = "10.111.0.6" },
+		"other cluster": func(m *machine) { m.cluster.Endpoint.Host, m.cluster.NodeEndpoint.Host = "10.111.0.6", "10.111.0.6" },
 	}
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
@@ -235,9 +235,9 @@ func TestPhases(t *testing.T) {
 	for _, h := range testCluster(t).Hosts {
 		want := 1
 		if h.Has(inventory.RoleControlPlane) {
-			want = 2 // the authorities before anything else, on all of them
+			want = 3 // the authorities before anything else, on all of them; and in the end who the members are
 		}
-		if n := len(plan.Segments(all, h)); n != want {
+		if n := len(plan.Segments(all, h, false)); n != want {
 			t.Errorf("%s is acted on in %d execs, want %d", h.Name, n, want)
 		}
 	}

@@ -92,10 +92,14 @@ func authority(t plan.Target) resource.File {
 }
 
 func controlPlaneNames(c *cluster.Cluster, h inventory.Host) certs.ControlPlane {
-	return certs.ControlPlane{
+	names := certs.ControlPlane{
 		NodeName: h.Name, NodeIP: h.NodeIP, DNSDomain: c.Network.DNSDomain, APIServiceIP: c.Network.APIServiceIP,
-		Endpoint: c.Endpoint.Host, CertSANs: c.CertSANs, Algorithm: certs.KeyAlgorithm(c.KeyAlgorithm),
+		VIP: c.VIP.Address, Local: c.LocalBalancer, CertSANs: c.CertSANs, Algorithm: certs.KeyAlgorithm(c.KeyAlgorithm),
 	}
+	if c.SharedEndpoint { // otherwise it is the address of one host, which is not that of the others
+		names.Endpoint = c.Endpoint.Host
+	}
+	return names
 }
 
 // nodeCertificates are issued directly: an operator with the authority in hand needs no
@@ -126,9 +130,9 @@ func certificate(t plan.Target, dir string, r certs.Named) resource.Certificate 
 	return cert
 }
 
-// kubeconfigs are how the components find and trust the API server. The kubelet and an
-// administrator go through the endpoint; controller-manager and scheduler use the API
-// server of their own host.
+// kubeconfigs are how the components find and trust the API server. The kubelet goes the way of
+// the nodes, an administrator through the endpoint if it leads to all control planes;
+// controller-manager and scheduler use the API server of their own host.
 func kubeconfigs() plan.Phase {
 	return plan.Phase{
 		Name:  "kubeconfigs",
@@ -136,7 +140,7 @@ func kubeconfigs() plan.Phase {
 		On:    runsPods,
 		After: []plan.Edge{plan.SameHost("pki")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
-			var want []resource.Resource
+			want := []resource.Resource{resource.Dir{Path: manifestsDir}} // beside them, and watched by the kubelet
 			kubeconfig := func(name string, w certs.KubeconfigWant) {
 				w.ClusterName = c.Name
 				if t.PKI != nil {
@@ -146,15 +150,15 @@ func kubeconfigs() plan.Phase {
 			}
 			if t.Has(inventory.RoleControlPlane) {
 				for _, r := range certs.KubeconfigRequests(controlPlaneNames(c, t.Host)) {
-					server := c.Endpoint.URL()
-					if r.Local {
-						server = localAPI(c, t.Host)
+					server := localAPI(c, t.Host)
+					if c.SharedEndpoint && !r.Local {
+						server = c.Endpoint.URL()
 					}
 					kubeconfig(r.Name, certs.KubeconfigWant{Server: server, User: r.User, Request: r.Request})
 				}
 			}
 			kubeconfig(certs.KubeletConf, certs.KubeconfigWant{
-				Server: c.Endpoint.URL(), User: "system:node:" + t.Name,
+				Server: c.NodeEndpoint.URL(), User: "system:node:" + t.Name,
 				CertFile: kubeletClientPath, KeyFile: kubeletClientPath,
 			})
 			return want, nil
@@ -164,5 +168,5 @@ func kubeconfigs() plan.Phase {
 
 // localAPI is the API server of a control plane by its own address.
 func localAPI(c *cluster.Cluster, h inventory.Host) string {
-	return cluster.Endpoint{Host: h.NodeIP.String(), Port: c.Endpoint.Port}.URL()
+	return cluster.Endpoint{Host: h.NodeIP.String(), Port: c.APIPort}.URL()
 }

@@ -16,7 +16,7 @@ import (
 // open are the files that have no place for a secret, neither in ours nor in somebody else's: a
 // plan shows their lines.
 func open() []string {
-	return []string{"/etc/modules-load.d/kubewright.conf", "/etc/sysctl.d/99-kubewright.conf", sh.ClusterPath}
+	return []string{"/etc/modules-load.d/kubewright.conf", "/etc/sysctl.d/99-kubewright.conf", sh.ClusterPath, sh.MembersPath}
 }
 
 // planted is what somebody else has in a file.

@@ -55,7 +55,8 @@ func testCluster(t testing.TB) *cluster.Cluster {
 			DNSDomain: "cluster.local", APIServiceIP: netip.MustParseAddr("10.96.0.1"), DNSServiceIP: netip.MustParseAddr("10.96.0.10"),
 			ProxyMode: "auto", CNI: "calico",
 		},
-		Endpoint: cluster.Endpoint{Host: "10.111.0.5", Port: 6443}, KeyAlgorithm: string(certs.ECDSAP256),
+		APIPort: 6443, Endpoint: cluster.Endpoint{Host: "10.111.0.5", Port: 6443}, SharedEndpoint: true,
+		NodeEndpoint: cluster.Endpoint{Host: "10.111.0.5", Port: 6443}, KeyAlgorithm: string(certs.ECDSAP256),
 		Artifacts: cluster.Artifacts{
 			Source: "upstream", Delivery: "auto",
 			RegistryMirrors: map[string][]string{"registry.k8s.io": {"http://10.111.0.2:5000/v2/registry.k8s.io"}},

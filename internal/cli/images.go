@@ -28,11 +28,24 @@ func imagesResult(c *cluster.Cluster) result {
 	documents := []imageDocument{}
 	var names []string
 	for _, i := range c.Release.Images() {
-		if strings.HasPrefix(i.Component, "calico-") && c.Network.CNI != "calico" {
+		if !uses(c, i.Component) {
 			continue
 		}
 		documents = append(documents, imageDocument{Name: i.Name, Component: i.Component})
 		names = append(names, i.Name)
 	}
 	return result{document: documents, text: lines(names)}
+}
+
+// uses tells whether a cluster as configured has a component.
+func uses(c *cluster.Cluster, component string) bool {
+	switch {
+	case strings.HasPrefix(component, "calico-"):
+		return c.Network.CNI == "calico"
+	case component == "haproxy":
+		return c.LocalBalancer
+	case component == "keepalived":
+		return c.VIP.Address.IsValid()
+	}
+	return true
 }

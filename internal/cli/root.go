@@ -63,7 +63,7 @@ would change; apply changes just that, and may be interrupted and run again.`,
 	}
 	cmd.AddCommand(
 		newDoctorCommand(), newPlanCommand(), newApplyCommand(), newStatusCommand(), newVerifyCommand(),
-		newKubeconfigCommand(), newResetCommand(), newPhasesCommand(), newImagesCommand(),
+		newKubeconfigCommand(), newResetCommand(), newNodeCommand(), newPhasesCommand(), newImagesCommand(),
 		newInventoryCommand(), newLabCommand(), newVersionCommand(version),
 	)
 	cmd.InitDefaultHelpCmd()

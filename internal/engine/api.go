@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ const apiProbeTimeout = 5 * time.Second
 type api struct {
 	mu      sync.Mutex
 	clients map[string]*kube.Client
+	// from names the control plane whose API server answered last, "" before one did.
+	from string
 }
 
 func newAPI() *api { return &api{clients: map[string]*kube.Client{}} }
@@ -45,12 +48,12 @@ func (a *api) close() {
 // client is the client for the API server on a control plane; "" is one that answered, or any that was
 // reached.
 func (s *Session) client(name string) (*kube.Client, error) {
-	m := s.controlPlane(cmp.Or(name, s.apiFrom))
+	s.api.mu.Lock()
+	defer s.api.mu.Unlock()
+	m := s.controlPlane(cmp.Or(name, s.api.from))
 	if m == nil {
 		return nil, fault.New(fault.Unreachable, "no control plane was reached")
 	}
-	s.api.mu.Lock()
-	defer s.api.mu.Unlock()
 	if c, ok := s.api.clients[m.Name]; ok {
 		return c, nil
 	}
@@ -59,7 +62,7 @@ func (s *Session) client(name string) (*kube.Client, error) {
 		return nil, err
 	}
 	c, err := kube.New(kube.Config{
-		Server: "https://" + net.JoinHostPort(m.NodeIP.String(), strconv.Itoa(s.Cluster.Endpoint.Port)),
+		Server: "https://" + net.JoinHostPort(m.NodeIP.String(), strconv.Itoa(s.Cluster.APIPort)),
 		CAPEM:  s.pki.Kubernetes.CertPEM(), Client: pair, Dial: s.dialVia(m),
 	})
 	if err != nil {
@@ -70,12 +73,19 @@ func (s *Session) client(name string) (*kube.Client, error) {
 }
 
 func (s *Session) controlPlane(name string) *member {
-	for _, m := range s.hosts {
-		if m.Has(inventory.RoleControlPlane) && m.seen && (name == "" || name == m.Name) {
+	for _, m := range s.controlPlanes() {
+		if name == "" || name == m.Name {
 			return m
 		}
 	}
 	return nil
+}
+
+// controlPlanes are those that were seen, and that stay.
+func (s *Session) controlPlanes() []*member {
+	return slices.DeleteFunc(slices.Clone(s.hosts), func(m *member) bool {
+		return !m.Has(inventory.RoleControlPlane) || !m.seen || m.Name == s.leaving
+	})
 }
 
 // objects asks a phase for its API objects, those of the hosts in scope.
@@ -166,23 +176,10 @@ func (s *Session) apiUnknown(ctx context.Context) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiProbeTimeout)
 	defer cancel()
-	why := "no control plane was reached"
-	for _, m := range s.hosts {
-		if !m.Has(inventory.RoleControlPlane) || !m.seen {
-			continue
-		}
-		client, err := s.client(m.Name)
-		if err != nil {
-			return err.Error()
-		}
-		ok, detail, err := client.APIReady().Check(ctx)
-		if ok && err == nil {
-			s.apiFrom = m.Name
-			return ""
-		}
-		why = detail + errText(err)
+	if ok, detail, err := (anyAPI{s}).Check(ctx); !ok {
+		return "known after the control plane is up (" + detail + errText(err) + ")"
 	}
-	return "known after the control plane is up (" + why + ")"
+	return ""
 }
 
 func errText(err error) string {
@@ -190,6 +187,52 @@ func errText(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// anyAPI is the condition that some API server is ready. The first that is serves the run from then on.
+type anyAPI struct{ session *Session }
+
+// String implements kube.Condition.
+func (anyAPI) String() string { return "an API server to be ready" }
+
+// Check implements kube.Condition: it asks all of them at once.
+func (a anyAPI) Check(ctx context.Context) (ready bool, detail string, err error) {
+	type answer struct {
+		name   string
+		ready  bool
+		detail string
+	}
+	planes := a.session.controlPlanes()
+	if len(planes) == 0 {
+		return false, "", fault.New(fault.Unreachable, "no control plane was reached")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan answer, len(planes))
+	for _, m := range planes {
+		go func() {
+			client, err := a.session.client(m.Name)
+			got := answer{name: m.Name}
+			if err == nil {
+				got.ready, got.detail, err = client.APIReady().Check(ctx)
+			}
+			got.detail = m.Name + ": " + cmp.Or(got.detail, errText(err)) // a server that is not ready says why
+			answers <- got
+		}()
+	}
+	var details []string
+	for range planes {
+		got := <-answers
+		if got.ready {
+			a.session.api.mu.Lock()
+			defer a.session.api.mu.Unlock()
+			a.session.api.from = got.name
+			return true, "", nil
+		}
+		details = append(details, got.detail)
+	}
+	slices.Sort(details)
+	return false, strings.Join(details, "; "), nil
 }
 
 func (s *Session) diffObjects(ctx context.Context, objects []kube.Object) ([]plan.ObjectChange, error) {
@@ -322,10 +365,8 @@ func (s *Session) applyOnce(ctx context.Context, p plan.Phase, client *kube.Clie
 	return nil
 }
 
-// awaitAll waits for conditions, all at once, until the deadline.
+// awaitAll waits for conditions, all at once, each until its deadline.
 func (s *Session) awaitAll(ctx context.Context, phase, hostName string, conditions []plan.Condition) error {
-	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
-	defer cancel()
 	errs := make([]error, len(conditions))
 	var wg sync.WaitGroup
 	for i, c := range conditions {
@@ -340,8 +381,14 @@ func (s *Session) await(ctx context.Context, phase, hostName string, c plan.Cond
 	if err != nil {
 		return err
 	}
+	return s.awaitCondition(ctx, phase, hostName, condition)
+}
+
+func (s *Session) awaitCondition(ctx context.Context, phase, hostName string, condition kube.Condition) error {
+	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
+	defer cancel()
 	start := s.Now()
-	err = kube.Wait(ctx, condition, func(detail string) {
+	err := kube.Wait(ctx, condition, func(detail string) {
 		s.emit(report.Event{Kind: report.Waiting, Host: hostName, Phase: phase, Message: condition.String() + ": " + detail})
 	})
 	s.emit(report.Event{Kind: report.WaitDone, Host: hostName, Phase: phase, Message: condition.String(), Duration: s.Now().Sub(start), Err: err})
@@ -353,6 +400,9 @@ func (s *Session) await(ctx context.Context, phase, hostName string, c plan.Cond
 
 // condition binds a condition to the client that can see it.
 func (s *Session) condition(c plan.Condition) (kube.Condition, error) {
+	if c.Kind == plan.APIReady && c.Name == "" {
+		return anyAPI{s}, nil
+	}
 	name := ""
 	if c.Kind == plan.APIReady {
 		name = c.Name

@@ -23,6 +23,7 @@ import (
 // A failure blocks what depends on it and nothing else.
 func (s *Session) apply(ctx context.Context) error {
 	done := newLatches(s.Phases, s.wanted())
+	s.rollout = newRollout(s.wanted())
 	var mu sync.Mutex
 	var errs []error
 	fail := func(err error) {
@@ -74,7 +75,8 @@ func (s *Session) outcome() string {
 // failed too, so that nobody waits for them.
 func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err error) {
 	defer func() { done.abandon(m.Name, err) }()
-	segments := plan.Segments(s.Phases, m.Host)
+	segments := plan.Segments(s.Phases, m.Host, s.rolls(m))
+	defer s.rollout.end(m.Name)
 	for i, segment := range segments {
 		if err := done.awaitBarriers(ctx, segment); err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: segment[0].Name, Err: fmt.Errorf("not begun: %w", err)}
@@ -83,7 +85,11 @@ func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err 
 		if i == 0 && s.Only == nil {
 			names["prune"] = true
 		}
-		if err := s.act(ctx, m, part{phases: names, last: i == len(segments)-1}); err != nil {
+		in, act := part{phases: names, last: i == len(segments)-1}, s.act
+		if segment[0].Rolling && s.rolls(m) {
+			act = func(ctx context.Context, m *member, in part) error { return s.roll(ctx, m, segment, in) }
+		}
+		if err := act(ctx, m, in); err != nil {
 			return err
 		}
 		for _, p := range segment {

@@ -11,6 +11,7 @@ import (
 	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/catalog"
+	"kubewright/internal/etcd"
 	"kubewright/internal/host"
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
@@ -48,7 +49,9 @@ type Options struct {
 	// ForceUnlock takes the lock from whoever has it.
 	ForceUnlock bool
 	// Timeouts; zero means the default.
-	ConnectTimeout, ReconnectTimeout, ActTimeout, ReadyTimeout time.Duration
+	ConnectTimeout, ReconnectTimeout, ActTimeout, ReadyTimeout, JoinTimeout time.Duration
+	// Etcd makes a client of a member of etcd; nil makes a real one.
+	Etcd func(etcd.Config) (EtcdMember, error)
 }
 
 // Engine runs plans for one cluster.
@@ -63,7 +66,9 @@ const (
 	defaultReconnectTimeout = 3 * time.Minute // a reboot
 	defaultActTimeout       = 20 * time.Minute
 	defaultReadyTimeout     = 6 * time.Minute
-	lookTimeout             = time.Minute
+	// defaultJoinTimeout is for a member whose image is on the host to start and to catch up.
+	defaultJoinTimeout = 2 * time.Minute
+	lookTimeout        = time.Minute
 	// lockTimeout includes waiting for the last step of a run that was killed, such as a download;
 	// after lockPatience that is said.
 	lockTimeout  = 11 * time.Minute
@@ -82,6 +87,10 @@ func New(o Options) (*Engine, error) {
 	setDefault(&o.ReconnectTimeout, defaultReconnectTimeout)
 	setDefault(&o.ActTimeout, defaultActTimeout)
 	setDefault(&o.ReadyTimeout, defaultReadyTimeout)
+	setDefault(&o.JoinTimeout, defaultJoinTimeout)
+	if o.Etcd == nil {
+		o.Etcd = func(c etcd.Config) (EtcdMember, error) { return etcd.New(c) }
+	}
 	return &Engine{Options: o, env: func() certs.Env { return certs.Env{Now: o.Now(), Rand: o.Rand} }}, nil
 }
 
@@ -105,9 +114,13 @@ type Session struct {
 	pki    *certs.Bundle
 	newPKI bool
 	api    *api
-	// apiThere is set when the API answered while the plan was made, on the host apiFrom.
+	// apiThere is set when the API answered while the plan was made.
 	apiThere bool
-	apiFrom  string
+	// leaving names the host that is removed from the cluster, "" in other runs.
+	leaving string
+	etcd    etcdState
+	// rollout is nil until hosts are changed.
+	rollout *rollout
 	// manifests holds the upstream manifests of the addons by artifact name.
 	manifests map[string][]byte
 	// locks are nil in a run that changes nothing; lease is nil until it is held.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"kubewright/certs"
+	"kubewright/cluster"
 	"kubewright/internal/etcd"
 	"kubewright/internal/kube"
 	"kubewright/inventory"
@@ -23,8 +25,7 @@ const checkEtcdMember = "etcd member"
 const etcdClientPort = "2379"
 
 // verifyEtcd checks each member in the scope through its own host: it answers through a
-// quorum, no alarm is raised, and the members it knows are those of the inventory, all
-// of them voters.
+// quorum, no alarm is raised, and all of the inventory are among the members, which all vote.
 func (s *Session) verifyEtcd(ctx context.Context) []kube.Check {
 	var members []*member
 	for _, m := range s.wanted() {
@@ -49,14 +50,11 @@ func (s *Session) verifyEtcd(ctx context.Context) []kube.Check {
 }
 
 func (s *Session) etcdMember(ctx context.Context, m *member) (detail string, err error) {
-	pair, err := s.pki.Etcd.Issue(certs.Request{CommonName: "kube-etcd-healthcheck-client", Client: true, Lifetime: operatorLifetime}, s.env())
+	config, err := s.etcdConfig(m)
 	if err != nil {
 		return "", err
 	}
-	client, err := etcd.New(etcd.Config{
-		Endpoint: "https://" + net.JoinHostPort(m.NodeIP.String(), etcdClientPort),
-		CAPEM:    s.pki.Etcd.CertPEM(), Client: pair, Dial: s.dialVia(m),
-	})
+	client, err := etcd.New(config)
 	if err != nil {
 		return "", err
 	}
@@ -69,27 +67,52 @@ func (s *Session) etcdMember(ctx context.Context, m *member) (detail string, err
 	if err != nil {
 		return "", err
 	}
-	if err := s.sameAsInventory(found); err != nil {
+	orphans, err := s.compareMembers(found)
+	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s, %d voters, read in %s", health.Version, len(found), health.Latency.Round(time.Millisecond)), nil
+	detail = fmt.Sprintf("%s, %d voters, read in %s", health.Version, len(found), health.Latency.Round(time.Millisecond))
+	if len(orphans) > 0 {
+		detail += "; not in the inventory: " + strings.Join(orphans, ", ")
+	}
+	return detail, nil
 }
 
-// sameAsInventory compares the members of etcd with those that the inventory wants.
-func (s *Session) sameAsInventory(found []etcd.Member) error {
-	var have, want []string
+// compareMembers holds the members of etcd against those that the inventory wants. Those that it
+// does not have are named: they are whole, and somebody may want them.
+func (s *Session) compareMembers(found []etcd.Member) (orphans []string, err error) {
+	missing := map[string]string{} // by peer URL
+	for _, h := range s.Cluster.EtcdMembers() {
+		missing[cluster.PeerURL(h)] = h.Name
+	}
 	for _, m := range found {
 		if m.Learner {
-			return fmt.Errorf("the member %s does not vote yet", m)
+			return nil, fmt.Errorf("the member %s does not vote yet", m)
 		}
-		have = append(have, m.Name)
+		known := false
+		for _, url := range m.PeerURLs {
+			_, wanted := missing[url]
+			known = known || wanted
+			delete(missing, url)
+		}
+		if !known {
+			orphans = append(orphans, m.Name)
+		}
 	}
-	for _, h := range s.Cluster.EtcdMembers() {
-		want = append(want, h.Name)
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("not among its members: %s", strings.Join(slices.Sorted(maps.Values(missing)), ", "))
 	}
-	slices.Sort(want)
-	if !slices.Equal(have, want) {
-		return fmt.Errorf("its members are %s, want %s", strings.Join(have, ", "), strings.Join(want, ", "))
+	return orphans, nil
+}
+
+// etcdConfig is how the member on a host is reached: through the host's connection.
+func (s *Session) etcdConfig(m *member) (etcd.Config, error) {
+	pair, err := s.pki.Etcd.Issue(certs.Request{CommonName: "kube-etcd-healthcheck-client", Client: true, Lifetime: operatorLifetime}, s.env())
+	if err != nil {
+		return etcd.Config{}, err
 	}
-	return nil
+	return etcd.Config{
+		Endpoint: "https://" + net.JoinHostPort(m.NodeIP.String(), etcdClientPort),
+		CAPEM:    s.pki.Etcd.CertPEM(), Client: pair, Dial: s.dialVia(m),
+	}, nil
 }

@@ -75,7 +75,9 @@ func newLab(t *testing.T, hosts int, phases ...plan.Phase) *lab {
 			APIServiceIP: netip.MustParseAddr("10.96.0.1"), DNSServiceIP: netip.MustParseAddr("10.96.0.10"),
 			DNSDomain: "cluster.local", ProxyMode: "auto", CNI: "calico",
 		},
-		Endpoint: cluster.Endpoint{Host: "10.111.0.10", Port: 6443}, Artifacts: cluster.Artifacts{Source: "upstream", Delivery: "auto"},
+		// Behind the endpoint is a load balancer, whose port is not that of the API servers.
+		APIPort: 6443, Endpoint: cluster.Endpoint{Host: "api.example.com", Port: 443}, SharedEndpoint: true,
+		NodeEndpoint: cluster.Endpoint{Host: "api.example.com", Port: 443}, Artifacts: cluster.Artifacts{Source: "upstream", Delivery: "auto"},
 		// The roots are no machines; where files come from is tested.
 		IgnoreChecks: slices.DeleteFunc(check.Names(), func(name string) bool { return name == check.Artifacts }),
 	}

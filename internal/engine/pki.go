@@ -21,7 +21,7 @@ const PKIDir = "/etc/kubernetes/pki"
 // authority that is made twice is a cluster that is lost.
 func (s *Session) adopt() error {
 	found := map[string]certs.HostFiles{}
-	var unseen, etcd []string
+	var unseen []string
 	var errs []error
 	for _, m := range s.hosts {
 		if !m.Has(inventory.RoleControlPlane) {
@@ -30,9 +30,6 @@ func (s *Session) adopt() error {
 		if m.observed == nil {
 			unseen = append(unseen, m.Name)
 			continue
-		}
-		if m.facts.Foreign.EtcdData {
-			etcd = append(etcd, m.Name)
 		}
 		files, err := caFiles(m)
 		errs = append(errs, err)
@@ -46,10 +43,7 @@ func (s *Session) adopt() error {
 	}
 	if bundle != nil {
 		s.pki = bundle
-		if err := s.keepsData(); err != nil {
-			return err
-		}
-		return s.sameMembers(etcd)
+		return s.keepsData()
 	}
 	if err := s.untouched(); err != nil {
 		return err
@@ -168,23 +162,6 @@ func (s *Session) keepsData() error {
 		if _, ours := m.observed.Manifest["tree:/var/lib/etcd"]; ours {
 			return fault.New(fault.Preflight, "it is no control plane any more, but has the data of a member of etcd in /var/lib/etcd, and taking the role from a host is not supported yet").
 				On(m.Name).WithHint("give %s the role control-plane back, or reset the host", m.Name)
-		}
-	}
-	return nil
-}
-
-// sameMembers refuses a control plane that is new beside members of a running etcd, a bare
-// host or a worker so far: it would start a cluster of its own. Adding one is a change of
-// membership, which kubewright does not make yet. One that has the authorities was there when
-// the cluster was begun: no member starts before they are on all control planes.
-func (s *Session) sameMembers(withData []string) error {
-	if len(withData) == 0 {
-		return nil
-	}
-	for _, m := range s.hosts {
-		if m.Has(inventory.RoleControlPlane) && m.observed != nil && !m.facts.Foreign.EtcdData && !m.keepsAuthorities() {
-			return fault.New(fault.Preflight, "it is not a member of the etcd that runs on %s, and adding control planes to a running cluster is not supported yet", strings.Join(withData, ", ")).
-				On(m.Name).WithHint("take %s out of the inventory", m.Name)
 		}
 	}
 	return nil

@@ -287,22 +287,6 @@ func TestUnseenControlPlane(t *testing.T) {
 	}
 }
 
-// A control plane that is new beside a running etcd would begin a cluster of its own.
-func TestNewMemberIsRefused(t *testing.T) {
-	l := pkiLab(t)
-	give(l.roots["cp1"], newBundle(t))
-	l.roots["cp1"].Write("/var/lib/etcd/member/snap/db", "data")
-	l.refused(fault.Preflight, "w1", "not a member")
-
-	// A worker of ours that is given the role is no member either.
-	l.roots["w1"].Write(sh.ManifestPath, "file:"+engine.PKIDir+"/ca.crt\tabc\n")
-	l.refused(fault.Preflight, "w1", "not a member")
-
-	// But one where the first run was cut after the authorities: its member has yet to start.
-	l.roots["w1"].Write(sh.ManifestPath, "file:"+engine.PKIDir+"/ca.crt\tabc\nfile:"+engine.PKIDir+"/ca.key\tabc\n")
-	l.mustApply()
-}
-
 // A host that is a control plane no more keeps its data: pruning it would take a member
 // from the others without asking them.
 func TestLostRoleKeepsData(t *testing.T) {

@@ -41,7 +41,9 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	p.States = w.States()
 	var tried sync.WaitGroup
 	tried.Go(func() { s.tryLinks(ctx, w, false) })
-	err = s.target(ctx)
+	if err = s.target(ctx); err == nil {
+		err = s.foresee(ctx)
+	}
 	if err == nil {
 		err = s.planHosts(ctx)
 	}
@@ -57,6 +59,7 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	for _, m := range s.wanted() {
 		p.Hosts = append(p.Hosts, s.limited(m.plan))
 	}
+	p.Actions = s.memberActions()
 	p.Objects, err = s.planObjects(ctx)
 	return p, err
 }
@@ -109,7 +112,7 @@ func (s *Session) checkWorld() check.World {
 		Unfetchable: map[string][]string{}, SourceFailure: s.sourceFailure,
 		MustFetch: s.Cluster.Artifacts.Delivery == "fetch", Pushed: s.Cluster.Artifacts.Delivery == "push",
 		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Traces: map[string]check.Traces{}, Ignore: s.Cluster.IgnoreChecks,
-		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.Endpoint.Port,
+		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.APIPort,
 	}
 	_, w.EvictionSet = s.Cluster.KubeletConfig["evictionHard"]
 	w.ClusterID, w.CAFingerprint = s.knownID(), s.knownID()

@@ -126,15 +126,19 @@ func place(host string) string {
 	return host
 }
 
-// awaitBarriers waits for the AllHosts edges of a segment, and says where what comes before it was
+// awaitBarriers waits for the AllHosts and AnyHost edges of a segment, and says where what comes before it was
 // not done. Of a phase about single hosts the others may go on, so it waits for all.
 func (l *latches) awaitBarriers(ctx context.Context, segment []plan.Phase) error {
 	for _, p := range segment {
 		for _, e := range p.After {
-			if !e.All {
-				continue
+			var err error
+			switch {
+			case e.All:
+				err = l.await(ctx, e.Phase, p.PerHost)
+			case e.Any:
+				err = l.awaitAny(ctx, e.Phase)
 			}
-			if err := l.await(ctx, e.Phase, p.PerHost); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -165,6 +169,37 @@ func (l *latches) await(ctx context.Context, phase string, all bool) error {
 	// The cause is an error of its own, of the host where it happened.
 	slices.Sort(undone)
 	return fmt.Errorf("phase %s was not done on %s", phase, strings.Join(undone, ", "))
+}
+
+// awaitAny waits until a phase is done on one of its hosts, or has failed on all.
+func (l *latches) awaitAny(ctx context.Context, phase string) error {
+	hosts := l.phases[phase]
+	if len(hosts) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends those that still wait
+	ended := make(chan error, len(hosts))
+	for _, x := range hosts {
+		go func() {
+			select {
+			case <-x.ch:
+				ended <- x.err
+			case <-ctx.Done():
+			}
+		}()
+	}
+	for range hosts {
+		select {
+		case err := <-ended:
+			if err == nil {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("phase %s was not done on any of its hosts", phase)
 }
 
 // failed tells whether something that a phase comes after was not done on a host. It is asked once

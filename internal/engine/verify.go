@@ -35,7 +35,7 @@ func (s *Session) verify(ctx context.Context, patience time.Duration) ([]kube.Ch
 	network := s.Cluster.Network
 	in := kube.VerifyInput{
 		DNSServiceIP: network.DNSServiceIP, APIServiceIP: network.APIServiceIP,
-		DNSDomain: network.DNSDomain, APIPort: s.Cluster.Endpoint.Port, Patience: patience,
+		DNSDomain: network.DNSDomain, APIPort: s.Cluster.APIPort, Patience: patience,
 	}
 	for _, m := range s.wanted() {
 		in.Nodes = append(in.Nodes, kube.VerifyNode{Name: m.Name, IP: m.NodeIP, ControlPlane: m.Has(inventory.RoleControlPlane), Dial: s.dialVia(m)})

@@ -20,6 +20,8 @@ type (
 		CA      string           `json:"ca,omitempty"`
 		Hosts   []DocumentHost   `json:"hosts"`
 		Objects []DocumentObject `json:"objects"`
+		// Actions are the changes of the members of etcd, in order.
+		Actions []DocumentAction `json:"actions"`
 		// Preflight is what the checks found, one entry a host.
 		Preflight []DocumentResult `json:"preflight"`
 		// Unreached maps the hosts that could not be looked at to the reason.
@@ -49,6 +51,12 @@ type (
 		Unknown string          `json:"unknown,omitempty"`
 		Fields  []DocumentField `json:"fields"`
 	}
+	// DocumentAction is one change of the members of etcd.
+	DocumentAction struct {
+		Host   string `json:"host,omitempty"`
+		What   string `json:"what"`
+		Reason string `json:"reason"`
+	}
 	// DocumentField is one difference. Secrets are shown as fingerprints.
 	DocumentField struct {
 		Name string `json:"name"`
@@ -72,7 +80,7 @@ type (
 func (p Plan) Document() Document {
 	d := Document{
 		Cluster: p.Cluster, Empty: p.Empty(), NewPKI: p.NewPKI, CA: p.CA,
-		Hosts: []DocumentHost{}, Objects: []DocumentObject{},
+		Hosts: []DocumentHost{}, Objects: []DocumentObject{}, Actions: []DocumentAction{},
 		Preflight: DocumentResults(p.Checks), Unreached: Reasons(p.Unreached),
 	}
 	for _, h := range p.Hosts {
@@ -88,6 +96,9 @@ func (p Plan) Document() Document {
 				Phase: o.Phase, Name: c.Name, Create: c.Create, Unknown: o.Unknown, Fields: documentFields(c.Fields),
 			})
 		}
+	}
+	for _, a := range p.Actions {
+		d.Actions = append(d.Actions, DocumentAction(a))
 	}
 	return d
 }

@@ -128,7 +128,7 @@ func TestForHostRefuses(t *testing.T) {
 		"a later input":     {[]resource.Resource{resource.Unit{Name: "a.service", On: []resource.ID{"file:/etc/app/config"}}, config()}, "comes later"},
 		"a file for a dir":  {[]resource.Resource{resource.Dir{Path: "/etc/passwd"}}, "move it away"},
 		"a dir for a link":  {[]resource.Resource{resource.Link{Path: "/etc", Target: "x"}}, "move it away"},
-		"a pod that breaks": {[]resource.Resource{resource.StaticPod{Path: "/p", Render: func(string) ([]byte, error) { return nil, errors.New("boom") }}}, "boom"},
+		"a pod that breaks": {[]resource.Resource{resource.StaticPod{Path: "/p", Render: func(string, map[string]string) ([]byte, error) { return nil, errors.New("boom") }}}, "boom"},
 	}
 	for name, tc := range tests {
 		h := memhost.New(t)
@@ -217,7 +217,7 @@ func TestSegments(t *testing.T) {
 		inventory.RoleControlPlane: "[a b] [c d]", inventory.RoleWorker: "[a] [c d] [e]",
 	} {
 		var got []string
-		for _, segment := range plan.Segments(phases, inventory.Host{Roles: []inventory.Role{role}}) {
+		for _, segment := range plan.Segments(phases, inventory.Host{Roles: []inventory.Role{role}}, false) {
 			var names []string
 			for _, p := range segment {
 				names = append(names, p.Name)

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -31,6 +32,14 @@ type Phase struct {
 	Manifests func(*cluster.Cluster) []string
 	// Verify is set for the phase that checks from the inside that the cluster works.
 	Verify bool
+	// Members is set for the phase in which a host becomes a member of etcd.
+	Members bool
+	// Voter is set for a phase that needs the host's member of etcd to vote: on a host that joins,
+	// it comes after that.
+	Voter bool
+	// Rolling is set for a phase that may interrupt what serves the cluster on a control plane:
+	// of a cluster that runs, one control plane after the other is taken through it.
+	Rolling bool
 	// PerHost is set when each of Objects is about one host: such a phase is run even when
 	// the run is limited to some hosts.
 	PerHost bool
@@ -43,8 +52,8 @@ type Phase struct {
 type Edge struct {
 	Phase string
 	// All is a barrier: the earlier phase must be done and ready on every host, not only
-	// on this one.
-	All bool
+	// on this one. With Any one host is enough, whichever is first.
+	All, Any bool
 }
 
 // SameHost orders a phase after another on the same host.
@@ -52,6 +61,9 @@ func SameHost(phase string) Edge { return Edge{Phase: phase} }
 
 // AllHosts orders a phase after another on every host it is for.
 func AllHosts(phase string) Edge { return Edge{Phase: phase, All: true} }
+
+// AnyHost orders a phase after another on whichever host is done with it first.
+func AnyHost(phase string) Edge { return Edge{Phase: phase, Any: true} }
 
 // Target is the host that a phase is asked about, with what is known of it.
 type Target struct {
@@ -62,6 +74,17 @@ type Target struct {
 	PKI       *certs.Bundle
 	Artifacts map[string]resource.Artifact
 	Env       certs.Env
+	// Etcd is how a member of etcd starts on the host for the first time; zero for one that runs,
+	// or once did.
+	Etcd EtcdStart
+}
+
+// EtcdStart is what a new member of etcd has to know at its first start.
+type EtcdStart struct {
+	// InitialCluster is name=peer URL of all members, as etcd's flag of that name wants them.
+	InitialCluster string
+	// Existing is set for a member that joins a cluster which runs already.
+	Existing bool
 }
 
 // World is what is known of all hosts when API objects are made.
@@ -79,7 +102,7 @@ type ConditionKind string
 
 // The kinds of condition.
 const (
-	// APIReady is the API server on the host Name answering /readyz.
+	// APIReady is the API server on the host Name answering /readyz; with no Name, any of them.
 	APIReady ConditionKind = "api-ready"
 	// NodeRegistered is the Node object Name existing.
 	NodeRegistered ConditionKind = "node-registered"
@@ -142,20 +165,20 @@ func Desired(phases []Phase, c *cluster.Cluster, t Target) ([]Group, error) {
 }
 
 // Segments cuts the phases of a host into runs without a barrier: each run is one act on
-// the host. Phases without resources have no part in it.
-func Segments(phases []Phase, h inventory.Host) [][]Phase {
+// the host. Phases without resources have no part in it. On a host that others depend on while
+// the cluster runs, rolling phases are a run of their own.
+func Segments(phases []Phase, h inventory.Host, running bool) [][]Phase {
 	var segments [][]Phase
+	rolling := false
 	for _, p := range phases {
 		if p.Desire == nil || !p.On(h) {
 			continue
 		}
-		barrier := false
-		for _, e := range p.After {
-			barrier = barrier || e.All
-		}
-		if barrier || len(segments) == 0 {
+		barrier := slices.ContainsFunc(p.After, func(e Edge) bool { return e.All || e.Any })
+		if barrier || len(segments) == 0 || running && p.Rolling != rolling {
 			segments = append(segments, nil)
 		}
+		rolling = p.Rolling
 		last := len(segments) - 1
 		segments[last] = append(segments[last], p)
 	}

@@ -10,6 +10,8 @@ type Plan struct {
 	Cluster string
 	Hosts   []Host
 	Objects []Objects
+	// Actions are what is done beside that, in order.
+	Actions []Action
 	// NewPKI is set when no host has a CA yet and one would be made.
 	NewPKI bool
 	// CA is the fingerprint of the cluster's CA, "" when NewPKI.
@@ -20,6 +22,15 @@ type Plan struct {
 	Checks []check.Result
 	// Unreached names the hosts that could not be looked at, with the reason.
 	Unreached map[string]error
+}
+
+// Action changes neither a file of a host nor an object of the API: it has etcd take a member in, or
+// leave one out.
+type Action struct {
+	// Host is whose member it is; "" for one that is on no host of the inventory.
+	Host string
+	// What is done, in a word or two, and why.
+	What, Reason string
 }
 
 // Objects is the plan for the API objects of one phase.
@@ -39,9 +50,9 @@ type ObjectChange struct {
 	Fields []resource.Field
 }
 
-// Count is the number of changes on hosts and in the API.
+// Count is the number of changes on hosts, of members and in the API.
 func (p Plan) Count() int {
-	n := 0
+	n := len(p.Actions)
 	for _, h := range p.Hosts {
 		n += len(h.Changes())
 	}

@@ -27,6 +27,7 @@ func (p Plan) Text(w io.Writer) error {
 		t.line("not reached  %s: %s", name, unreached[name])
 	}
 	t.hosts(p)
+	t.actions(p.Actions)
 	for _, o := range p.Objects {
 		t.objects(o)
 	}
@@ -52,6 +53,9 @@ func (p Plan) Summary() string {
 	var parts []string
 	if changes > 0 {
 		parts = append(parts, counted(changes, "change")+" on "+counted(hosts, "host"))
+	}
+	if len(p.Actions) > 0 {
+		parts = append(parts, counted(len(p.Actions), "change")+" of the members of etcd")
 	}
 	if objects > 0 {
 		parts = append(parts, counted(objects, "API object"))
@@ -125,6 +129,15 @@ func changesText(h Host) string {
 		t.fields(shown(it))
 	}
 	return t.String()
+}
+
+func (t *printer) actions(actions []Action) {
+	if len(actions) > 0 {
+		t.line("\nmembers of etcd")
+	}
+	for _, a := range actions {
+		t.line("  ~ %s  %s: %s", a.What, a.Host, a.Reason)
+	}
 }
 
 func (t *printer) objects(o Objects) {

@@ -87,7 +87,7 @@ func staticPod() resource.StaticPod {
 	return resource.StaticPod{
 		Path: "/etc/kubernetes/manifests/api.yaml",
 		On:   []resource.ID{resource.FileID("/etc/config"), resource.CertificateID("/etc/pki/a.crt")},
-		Render: func(digest string) ([]byte, error) {
+		Render: func(digest string, _ map[string]string) ([]byte, error) {
 			return []byte("kind: Pod\nannotation: " + digest + "\n"), nil
 		},
 	}

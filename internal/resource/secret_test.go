@@ -18,7 +18,7 @@ func TestWhatChangesShow(t *testing.T) {
 	secretFile, readFile := file, file
 	secretFile.Secret = true
 	readFile.Secret, readFile.Read = true, true
-	pod := resource.StaticPod{Path: path, Render: func(string) ([]byte, error) { return []byte(wanted), nil }}
+	pod := resource.StaticPod{Path: path, Render: func(string, map[string]string) ([]byte, error) { return []byte(wanted), nil }}
 	for name, tc := range map[string]struct {
 		resource resource.Resource
 		manifest map[string]string

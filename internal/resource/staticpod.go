@@ -1,16 +1,26 @@
 package resource
 
-import "kubewright/internal/sh"
+import (
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"kubewright/internal/sh"
+)
 
 // StaticPod is a pod manifest that the kubelet runs. Its content carries the digest of
 // its inputs as an annotation, so that a new certificate changes the manifest and the
 // kubelet restarts the pod: from state, not from a notification.
 type StaticPod struct {
 	Path string
-	// Render makes the manifest for a digest of the inputs.
-	Render func(inputsDigest string) ([]byte, error)
+	// Render makes the manifest for a digest of the inputs, and the flags that are kept.
+	Render func(inputsDigest string, kept map[string]string) ([]byte, error)
 	// On lists the resources that the running pod has read at its start.
 	On []ID
+	// Keep names flags that matter to the pod when it first starts and never again, such as
+	// etcd's --initial-cluster: a manifest that is there keeps those it was given, for to change
+	// them would restart the pod for nothing.
+	Keep []string
 }
 
 // StaticPodID is the ID of the static pod whose manifest is at path.
@@ -34,11 +44,11 @@ func (p StaticPod) Diff(v View) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	content, err := p.Render(digest)
+	got, err := v.Observed.File(p.Path)
 	if err != nil {
 		return Change{}, err
 	}
-	got, err := v.Observed.File(p.Path)
+	content, err := p.Render(digest, p.kept(got))
 	if err != nil {
 		return Change{}, err
 	}
@@ -48,4 +58,44 @@ func (p StaticPod) Diff(v View) (Change, error) {
 	c := File{Path: p.Path, Mode: 0o600, Content: content, Secret: !ours}.diff(got)
 	c.ID = p.ID()
 	return c, nil
+}
+
+// kept are the flags to keep of a manifest that is there. One that cannot be read keeps none, for
+// it is replaced as a whole.
+func (p StaticPod) kept(got sh.FileState) map[string]string {
+	if len(p.Keep) == 0 || !got.HasContent {
+		return nil
+	}
+	return pick(ManifestFlags(got.Content), p.Keep)
+}
+
+func pick(flags map[string]string, names []string) map[string]string {
+	picked := map[string]string{}
+	for _, name := range names {
+		if value, ok := flags[name]; ok {
+			picked[name] = value
+		}
+	}
+	return picked
+}
+
+// ManifestFlags are the flags, by name without dashes, that a pod manifest gives its first
+// container. What is no manifest has none.
+func ManifestFlags(manifest []byte) map[string]string {
+	var pod struct {
+		Spec struct {
+			Containers []struct{ Command, Args []string }
+		}
+	}
+	flags := map[string]string{}
+	if err := yaml.Unmarshal(manifest, &pod); err != nil || len(pod.Spec.Containers) == 0 {
+		return flags
+	}
+	first := pod.Spec.Containers[0]
+	for _, arg := range append(first.Command, first.Args...) {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "="); ok {
+			flags[name] = value
+		}
+	}
+	return flags
 }

@@ -19,6 +19,7 @@ const StateDir = "/var/lib/kubewright"
 const (
 	ManifestPath  = StateDir + "/manifest"
 	ClusterPath   = StateDir + "/cluster"
+	MembersPath   = StateDir + "/etcd" // the members of etcd, when all of them ran
 	StampsPath    = StateDir + "/stamps"
 	UnitsDir      = StateDir + "/units"
 	OriginalsDir  = StateDir + "/originals"

@@ -47,6 +47,8 @@ type (
 		Path string
 		Tree bool
 	}
+	// SetAside renames what is at Path to Path.removed, in place of what was set aside before.
+	SetAside struct{ Path string }
 	// KeepOriginal saves a file or link that is not ours before we replace it, once.
 	KeepOriginal struct{ Path string }
 	// RestoreOriginal puts a saved file or link back, or removes Path when there was none.
@@ -114,6 +116,7 @@ func (SetAttributes) step()   {}
 func (Remove) step()          {}
 func (ListForeign) step()     {}
 func (RemoveDir) step()       {}
+func (SetAside) step()        {}
 func (KeepOriginal) step()    {}
 func (RestoreOriginal) step() {}
 func (Fetch) step()           {}
@@ -244,6 +247,8 @@ func renderStep(s Step) string {
 		return fmt.Sprintf("chmod %s %[2]s && chown %[3]s %[2]s", mode(s.Mode), Quote(s.Path), Quote(s.Owner))
 	case Remove:
 		return "rm -f " + Quote(s.Path)
+	case SetAside:
+		return fmt.Sprintf("[ ! -e %[1]s ] || { rm -rf %[2]s && mv %[1]s %[2]s; }", Quote(s.Path), Quote(s.Path+".removed"))
 	case ListForeign:
 		return "kw_foreign " + Quote(s.Path) + " " + Quote(ForeignList(s.Path))
 	case RemoveDir:

@@ -1,0 +1,277 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"kubewright/cluster"
+	"kubewright/internal/etcd"
+	"kubewright/internal/fault"
+	"kubewright/internal/membership"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
+	"kubewright/internal/sh"
+	"kubewright/inventory"
+	"kubewright/templates"
+)
+
+// EtcdMember is what is asked of a member of etcd, and how the others change who is one.
+type EtcdMember interface {
+	View(ctx context.Context) (etcd.View, error)
+	AddLearner(ctx context.Context, peerURL string) (etcd.Member, []etcd.Member, error)
+	Promote(ctx context.Context, id uint64) error
+	Remove(ctx context.Context, id uint64) error
+	Close() error
+}
+
+// etcdState is what this run knows of etcd. Whoever holds the turn to change a control plane keeps
+// it up to date.
+type etcdState struct {
+	// phase is the one in which hosts become members, "" where these phases have none.
+	phase string
+	// running is set when there are members, whether they answer or not; quorum, when most of them
+	// answered while the plan was made.
+	running, quorum bool
+	// hosts are those that the inventory wants as members, as they were seen.
+	hosts []membership.Host
+	// foreseen are the changes of the membership, in the order in which they will be made.
+	foreseen []membership.Action
+}
+
+// foresee finds out who the members of etcd are, and how they become those that the inventory
+// wants. What would cost the quorum is refused here, before anything is changed.
+func (s *Session) foresee(ctx context.Context) error {
+	s.etcd = etcdState{phase: s.membersPhase()}
+	if s.etcd.phase == "" || !slices.ContainsFunc(s.wanted(), func(m *member) bool { return m.Has(inventory.RoleEtcd) }) {
+		return nil
+	}
+	s.etcd.hosts = s.etcdHosts()
+	w := s.etcdWorld(ctx)
+	actions, err := membership.Foresee(w)
+	if err != nil {
+		return refusal(err)
+	}
+	s.etcd.foreseen = actions
+	s.etcd.quorum = slices.ContainsFunc(w.Views, func(v membership.View) bool { return v.Quorum })
+	s.etcd.running = slices.ContainsFunc(s.etcd.hosts, func(h membership.Host) bool { return h.Data })
+	for _, a := range actions {
+		switch a.Kind {
+		case membership.Bootstrap:
+			s.etcd.running = false // its members start together
+			s.member(a.Host).target.Etcd = plan.EtcdStart{InitialCluster: a.InitialCluster}
+		case membership.Start:
+			s.member(a.Host).target.Etcd = plan.EtcdStart{InitialCluster: a.InitialCluster, Existing: true}
+		}
+	}
+	return nil
+}
+
+// memberActions are the changes of the membership as a plan shows them. That a member is started is
+// seen from what changes on its host.
+func (s *Session) memberActions() []plan.Action {
+	var actions []plan.Action
+	for _, a := range s.etcd.foreseen {
+		switch a.Kind {
+		case membership.Add, membership.Promote, membership.Remove, membership.SetAside:
+			actions = append(actions, plan.Action{Host: a.Host, What: string(a.Kind), Reason: a.Reason})
+		}
+	}
+	return actions
+}
+
+// refusal is the error of a change of the membership that is not made.
+func refusal(err error) error {
+	var refused *membership.Refused
+	if errors.As(err, &refused) {
+		return fault.New(fault.Unhealthy, "%s", refused.Reason).During("etcd").WithHint("%s", refused.Remedy)
+	}
+	return err
+}
+
+func (s *Session) membersPhase() string {
+	i := slices.IndexFunc(s.Phases, func(p plan.Phase) bool { return p.Members })
+	if i < 0 {
+		return ""
+	}
+	return s.Phases[i].Name
+}
+
+// etcdHosts are the hosts that the inventory wants as members, as the look has shown them.
+func (s *Session) etcdHosts() []membership.Host {
+	var hosts []membership.Host
+	for _, h := range s.Cluster.EtcdMembers() {
+		host := membership.Host{Name: h.Name, PeerURL: cluster.PeerURL(h)}
+		if i := slices.IndexFunc(s.hosts, func(m *member) bool { return m.Name == h.Name }); i >= 0 && s.hosts[i].observed != nil {
+			host = s.etcdHost(s.hosts[i])
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
+func (s *Session) etcdHost(m *member) membership.Host {
+	host := membership.Host{Name: m.Name, PeerURL: cluster.PeerURL(m.Host), Seen: true, Data: m.facts.Foreign.EtcdData}
+	if mark := strings.TrimSpace(string(m.observed.Files[sh.MembersPath].Content)); mark != "" {
+		for _, member := range strings.Split(mark, ",") {
+			_, url, _ := strings.Cut(member, "=")
+			host.Mark = append(host.Mark, url)
+		}
+	}
+	for _, id := range s.memberPods(m) {
+		host.Initial = resource.ManifestFlags(m.observed.Files[id.Name()].Content)[templates.EtcdInitialCluster]
+	}
+	return host
+}
+
+// memberPods are the static pods that make a host a member.
+func (s *Session) memberPods(m *member) []resource.ID {
+	var ids []resource.ID
+	groups, err := plan.Desired(s.Phases, s.Cluster, plan.Target{Host: m.Host})
+	if err != nil {
+		return nil // the look that was made with the same groups has failed before
+	}
+	for _, g := range groups {
+		for _, r := range g.Resources {
+			if g.Phase == s.etcd.phase && r.ID().Kind() == "pod" {
+				ids = append(ids, r.ID())
+			}
+		}
+	}
+	return ids
+}
+
+// etcdWorld asks all members at once, each through its own host, and those that do not answer
+// there once more through another.
+func (s *Session) etcdWorld(ctx context.Context) membership.World {
+	w := membership.World{Hosts: slices.Clone(s.etcd.hosts)}
+	views := make([]*etcd.View, len(s.etcd.hosts))
+	var wg sync.WaitGroup
+	for i, h := range s.etcd.hosts {
+		if !h.Seen || !h.Data {
+			continue
+		}
+		wg.Go(func() {
+			if view, err := s.etcdView(ctx, s.member(h.Name)); err == nil {
+				views[i] = &view
+			}
+		})
+	}
+	wg.Wait()
+	for i, v := range views {
+		if v != nil {
+			w.Views = append(w.Views, membership.View{Host: s.etcd.hosts[i].Name, ClusterID: v.ClusterID, MemberID: v.MemberID, Quorum: v.Quorum, Members: toMembers(v.Members)})
+		}
+	}
+	s.probeMembers(ctx, &w, views)
+	return w
+}
+
+func toMembers(found []etcd.Member) []membership.Member {
+	members := make([]membership.Member, len(found))
+	for i, m := range found {
+		members[i] = membership.Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, Learner: m.Learner}
+	}
+	return members
+}
+
+// probeMembers finds out which members of a quorum's list are well: those that have answered, and
+// those that do when they are asked through another member's host.
+func (s *Session) probeMembers(ctx context.Context, w *membership.World, views []*etcd.View) {
+	answered := map[uint64]bool{}
+	var through *member
+	var list []etcd.Member
+	for i, v := range views {
+		if v == nil {
+			continue
+		}
+		answered[v.MemberID] = v.Quorum || v.Learner
+		if v.Quorum {
+			through, list = s.member(s.etcd.hosts[i].Name), v.Members
+		}
+	}
+	if through == nil {
+		return
+	}
+	health := make([]membership.Tri, len(list))
+	var wg sync.WaitGroup
+	for i, m := range list {
+		switch {
+		case answered[m.ID]:
+			health[i] = membership.Yes
+		case len(m.ClientURLs) > 0:
+			wg.Go(func() { health[i] = s.probeMember(ctx, through, m.ClientURLs[0]) })
+		}
+	}
+	wg.Wait()
+	byID := map[uint64]membership.Tri{}
+	for i, m := range list {
+		byID[m.ID] = health[i]
+	}
+	for _, v := range w.Views {
+		for i := range v.Members {
+			v.Members[i].Healthy = byID[v.Members[i].ID]
+		}
+	}
+}
+
+func (s *Session) probeMember(ctx context.Context, through *member, clientURL string) membership.Tri {
+	config, err := s.etcdConfig(through)
+	if err != nil {
+		return membership.Unknown
+	}
+	config.Endpoint = clientURL
+	view, err := s.viewAt(ctx, config)
+	switch {
+	case err != nil:
+		return membership.No
+	case view.Quorum, view.Learner:
+		return membership.Yes
+	}
+	return membership.No
+}
+
+// etcdView asks the member on a host.
+func (s *Session) etcdView(ctx context.Context, m *member) (etcd.View, error) {
+	config, err := s.etcdConfig(m)
+	if err != nil {
+		return etcd.View{}, err
+	}
+	return s.viewAt(ctx, config)
+}
+
+func (s *Session) viewAt(ctx context.Context, config etcd.Config) (view etcd.View, err error) {
+	client, err := s.Etcd(config)
+	if err != nil {
+		return etcd.View{}, err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	return client.View(ctx)
+}
+
+// voter is a client of a member other than the one on m that has a quorum behind it.
+func (s *Session) voter(ctx context.Context, m *member) (EtcdMember, error) {
+	err := errors.New("no other member was seen")
+	for _, h := range s.etcd.hosts {
+		if h.Name == m.Name || !h.Seen || !h.Data {
+			continue
+		}
+		var config etcd.Config
+		if config, err = s.etcdConfig(s.member(h.Name)); err != nil {
+			return nil, err
+		}
+		var client EtcdMember
+		if client, err = s.Etcd(config); err != nil {
+			return nil, err
+		}
+		var view etcd.View
+		if view, err = client.View(ctx); err == nil && view.Quorum {
+			return client, nil
+		}
+		err = errors.Join(err, client.Close())
+	}
+	return nil, fmt.Errorf("no member of etcd answers with a majority behind it: %w", err)
+}

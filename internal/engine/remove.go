@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"kubewright/internal/fault"
+	"kubewright/internal/kube"
+	"kubewright/internal/membership"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+	"kubewright/inventory"
+)
+
+// Removal is what the removal of a node does.
+type Removal struct {
+	// Name is the host's, and the node's.
+	Name string
+	// Actions are the changes of the members of etcd.
+	Actions []plan.Action
+	// Registered says that there is a Node object; Ready, that pods run there and have to go.
+	Registered, Ready bool
+	// Things is how many things are removed from the host, and Unreached why they cannot be.
+	Things    int
+	Unreached error
+}
+
+// RemoveOptions say how a node is drained.
+type RemoveOptions struct {
+	// DrainTimeout bounds the eviction of the pods; 0 leaves them where they are.
+	DrainTimeout time.Duration
+	// DeleteEmptyDir and Force allow to lose data in emptyDirs, and pods without a controller.
+	DeleteEmptyDir, Force bool
+}
+
+// RemoveNode takes one host out of the cluster: its pods are evicted, its member leaves etcd, what is
+// ours on it is removed, and its Node object is deleted. A host that is dead is removed all the same,
+// and so is a node that the inventory does not have. confirm is shown what will be done first.
+func (e *Engine) RemoveNode(ctx context.Context, name string, o RemoveOptions, confirm func(Removal) error) (_ []Stats, err error) {
+	defer e.begin("node remove")(&err)
+	ctx, locks := holdLocks(ctx)
+	defer func() { err = taken(ctx, err) }()
+	scoped := *e
+	scoped.Limit = func(h inventory.Host) bool { return h.Name == name }
+	s := scoped.survey(ctx, locks)
+	defer s.Close()
+	r := removal{Session: s, options: o, Removal: Removal{Name: name}}
+	if err := r.assess(ctx); err != nil {
+		return s.stats(), err
+	}
+	if err := confirm(r.Removal); err != nil {
+		return s.stats(), err
+	}
+	return s.stats(), r.carryOut(ctx)
+}
+
+// removal is one removal under way.
+type removal struct {
+	*Session
+	Removal
+	options RemoveOptions
+	member  *member // nil for a node that the inventory does not have
+}
+
+// assess finds out what there is to remove, and refuses what would cost the cluster.
+func (r *removal) assess(ctx context.Context) error {
+	if i := slices.IndexFunc(r.hosts, func(m *member) bool { return m.Name == r.Name }); i >= 0 {
+		r.member = r.hosts[i]
+		if err := r.member.err; err != nil && fault.KindOf(err) != fault.Unreachable {
+			return err
+		}
+		r.Unreached = r.member.err
+	}
+	r.leaving = r.Name
+	r.api = newAPI()
+	if len(r.controlPlanes()) == 0 {
+		return fault.New(fault.Unhealthy, "%s cannot be removed: no other control plane was reached", r.Name).
+			WithHint("a cluster keeps one control plane at least; kubewright reset removes all of it")
+	}
+	if err := r.adopt(); err != nil {
+		return err
+	}
+	if r.newPKI {
+		return fault.New(fault.Unhealthy, "there is no cluster on these hosts")
+	}
+	if err := r.ours(); err != nil {
+		return err
+	}
+	if err := r.awaitCondition(ctx, "", clusterHost, anyAPI{r.Session}); err != nil {
+		return err
+	}
+	if err := r.findNode(ctx); err != nil {
+		return err
+	}
+	if r.member != nil && r.member.seen {
+		r.member.plan = plan.Reset(r.Name, r.member.observed.Manifest)
+		r.Things = len(r.member.plan.Items)
+	}
+	r.etcd = etcdState{phase: r.membersPhase()}
+	r.etcd.hosts = r.etcdHosts()
+	actions, err := membership.Decide(r.world(ctx))
+	if err != nil {
+		return refusal(err)
+	}
+	r.etcd.foreseen = onlyRemovals(actions.Actions)
+	r.Actions = r.memberActions()
+	if r.member == nil && !r.Registered && len(r.Actions) == 0 {
+		return fault.New(fault.BadInput, "there is no node, no host and no member of etcd named %s", r.Name)
+	}
+	return nil
+}
+
+func (r *removal) findNode(ctx context.Context) error {
+	client, err := r.client("")
+	if err != nil {
+		return err
+	}
+	nodes, err := client.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n.Name == r.Name {
+			r.Registered, r.Ready = true, n.Ready
+		}
+	}
+	return nil
+}
+
+func (r *removal) world(ctx context.Context) membership.World {
+	w := r.etcdWorld(ctx)
+	w.Remove = []string{r.Name}
+	return w
+}
+
+func onlyRemovals(actions []membership.Action) []membership.Action {
+	return slices.DeleteFunc(slices.Clone(actions), func(a membership.Action) bool { return a.Kind != membership.Remove })
+}
+
+// carryOut removes the node. Pods leave while their host is well, the member before its data, and the
+// Node object last, for a kubelet that runs would register it again.
+func (r *removal) carryOut(ctx context.Context) error {
+	if err := r.holdLease(ctx); err != nil {
+		return err
+	}
+	client, err := r.client("")
+	if err != nil {
+		return err
+	}
+	if err := r.drain(ctx, client); err != nil {
+		return err
+	}
+	if err := r.leaveEtcd(ctx); err != nil {
+		return err
+	}
+	if r.Things > 0 {
+		if err := r.persist(ctx, r.member, r.resumeReset, r.reset); err != nil {
+			return err
+		}
+	}
+	if err := client.DeleteNode(ctx, r.Name); err != nil {
+		return &fault.Error{Kind: fault.ChangeFailed, Op: "node remove", Err: err}
+	}
+	return nil
+}
+
+func (r *removal) drain(ctx context.Context, client *kube.Client) error {
+	switch {
+	case !r.Registered || r.options.DrainTimeout <= 0:
+		return nil
+	case !r.Ready:
+		r.emit(report.Event{Kind: report.Notice, Host: r.Name, Message: "not drained: the node is not Ready; its pods are made anew elsewhere when it is gone"})
+		return nil
+	}
+	done, err := client.Drain(ctx, kube.DrainInput{
+		Node: r.Name, Timeout: r.options.DrainTimeout, GracePeriod: -1,
+		DeleteEmptyDir: r.options.DeleteEmptyDir, Force: r.options.Force,
+		Progress: func(line string) { r.emit(report.Event{Kind: report.Waiting, Host: r.Name, Message: line}) },
+	})
+	if err != nil {
+		return &fault.Error{Kind: fault.ChangeFailed, Host: r.Name, Op: "drain", Err: err}
+	}
+	r.emit(report.Event{Kind: report.Notice, Host: r.Name, Message: fmt.Sprintf("drained: %d pods evicted", len(done.Evicted))})
+	return nil
+}
+
+// leaveEtcd removes the member of the node, decided anew at each step.
+func (r *removal) leaveEtcd(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.ReadyTimeout)
+	defer cancel()
+	for {
+		decision, err := membership.Decide(r.world(ctx))
+		if err != nil {
+			return refusal(err)
+		}
+		removals := onlyRemovals(decision.Actions)
+		if len(removals) == 0 {
+			return nil
+		}
+		if err := r.change(ctx, &member{Host: inventory.Host{Name: r.Name}}, removals[0]); err != nil {
+			return errors.Join(&fault.Error{Kind: fault.ChangeFailed, Host: r.Name, Op: r.etcd.phase, Err: err})
+		}
+	}
+}

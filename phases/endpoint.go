@@ -1,0 +1,119 @@
+package phases
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+
+	"kubewright/cluster"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
+	"kubewright/inventory"
+	"kubewright/templates"
+)
+
+// loadBalancer gives every node a way of its own to the API servers of all control planes, so that
+// kubelets and kube-proxy depend on no single machine.
+func loadBalancer() plan.Phase {
+	return plan.Phase{
+		Name:  "load-balancer",
+		Short: "HAProxy before the API servers, on every node",
+		On:    runsPods,
+		After: []plan.Edge{plan.SameHost("kubeconfigs"), plan.SameHost("binaries")},
+		Desire: func(c *cluster.Cluster, _ plan.Target) ([]resource.Resource, error) {
+			if !c.LocalBalancer {
+				return nil, nil
+			}
+			data := templates.HAProxyData{Port: cluster.LocalBalancerPort, CAPath: pkiDir + "/ca.crt"}
+			for _, h := range c.ControlPlanes() {
+				data.Servers = append(data.Servers, templates.HAProxyServer{Name: h.Name, Address: h.NodeIP, Port: c.APIPort})
+			}
+			config, err := templates.HAProxyConfig(data)
+			if err != nil {
+				return nil, err
+			}
+			return []resource.Resource{
+				resource.Dir{Path: path.Dir(templates.HAProxyConfigPath)},
+				resource.File{Path: templates.HAProxyConfigPath, Content: config, Secret: true},
+				resource.StaticPod{
+					Path: manifestPath("kubewright-haproxy"),
+					On:   append(reads("ca.crt"), resource.FileID(templates.HAProxyConfigPath)),
+					Render: func(digest string, _ map[string]string) ([]byte, error) {
+						return templates.HAProxy(templates.HAProxyPodData{Image: c.Release.Image("haproxy"), InputsDigest: digest})
+					},
+				},
+			}, nil
+		},
+	}
+}
+
+// vip moves an address among the control planes: it is where the API server is ready.
+func vip() plan.Phase {
+	return plan.Phase{
+		Name:    "vip",
+		Short:   "keepalived with the virtual IP of the control planes",
+		On:      inventory.ControlPlanes,
+		After:   []plan.Edge{plan.SameHost("load-balancer")},
+		Rolling: true,
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			if !c.VIP.Address.IsValid() {
+				return nil, nil
+			}
+			config, check, err := keepalived(c, t)
+			if err != nil {
+				return nil, err
+			}
+			return []resource.Resource{
+				resource.Dir{Path: path.Dir(templates.KeepalivedConfigPath)},
+				resource.File{Path: templates.KeepalivedConfigPath, Content: config, Secret: true},
+				resource.File{Path: templates.KeepalivedCheckPath, Content: check, Mode: 0o755, Secret: true},
+				resource.StaticPod{
+					Path: manifestPath("kubewright-keepalived"),
+					On: append(reads("ca.crt"), resource.FileID(templates.KeepalivedConfigPath),
+						resource.FileID(templates.KeepalivedCheckPath)),
+					Render: func(digest string, _ map[string]string) ([]byte, error) {
+						return templates.Keepalived(templates.KeepalivedPodData{Image: c.Release.Image("keepalived"), InputsDigest: digest})
+					},
+				},
+			}, nil
+		},
+	}
+}
+
+// keepalived is what a control plane is told of the virtual IP. Before the first look nothing is
+// known of its interfaces.
+func keepalived(c *cluster.Cluster, t plan.Target) (config, check []byte, err error) {
+	if !t.Looked {
+		return nil, nil, nil
+	}
+	own, ok := t.Facts.Interface(t.NodeIP)
+	if !ok && c.VIP.Interface == "" {
+		return nil, nil, fmt.Errorf("no interface has the node IP %s, and controlPlane.vip.interface is not set", t.NodeIP)
+	}
+	// Who has the highest priority takes the address first; all else is equal, so names decide.
+	const highest = 200
+	planes := c.ControlPlanes()
+	data := templates.KeepalivedData{
+		Interface: cmp.Or(c.VIP.Interface, own.Name), Address: t.NodeIP, VIP: c.VIP.Address, RouterID: c.VIP.RouterID,
+		Priority: highest - slices.IndexFunc(planes, func(h inventory.Host) bool { return h.Name == t.Name }),
+		APIPort:  c.APIPort, CAPath: pkiDir + "/ca.crt", Peers: peers(planes, t.Host),
+	}
+	if config, err = templates.KeepalivedConfig(data); err != nil {
+		return nil, nil, err
+	}
+	check, err = templates.KeepalivedCheck(data)
+	return config, check, err
+}
+
+// peers are the addresses of the other hosts.
+func peers(hosts []inventory.Host, own inventory.Host) []netip.Addr {
+	var addresses []netip.Addr
+	for _, h := range hosts {
+		if h.Name != own.Name {
+			addresses = append(addresses, h.NodeIP)
+		}
+	}
+	return addresses
+}
