@@ -30,9 +30,9 @@ const (
 func TestChaos(t *testing.T) {
 	kills, seed := chaosNumber(t, "KUBEWRIGHT_E2E_KILLS", chaosKills), chaosNumber(t, "KUBEWRIGHT_E2E_SEED", int(time.Now().UnixNano()))
 	t.Logf("KUBEWRIGHT_E2E_KILLS=%d KUBEWRIGHT_E2E_SEED=%d", kills, seed)
+	l := newLab(t, labSpec{name: "e2e-chaos", subnet: "10.126.0.0/24", controlPlanes: 1, workers: 2})
 	c := &chaos{
-		lab:    newLab(t, labSpec{name: "e2e-chaos", subnet: "10.126.0.0/24", controlPlanes: 1, workers: 2}),
-		random: rand.New(rand.NewPCG(uint64(seed), 0)), phases: applyPhases(t), hits: map[string]int{}, aims: map[string]aim{},
+		lab: l, random: rand.New(rand.NewPCG(uint64(seed), 0)), phases: l.phasesToRun(t), hits: map[string]int{}, aims: map[string]aim{},
 	}
 	for c.killed < kills {
 		before := c.killed
@@ -65,12 +65,28 @@ func chaosNumber(t testing.TB, variable string, otherwise int) int {
 	return n
 }
 
-// applyPhases are the phases that do something on hosts or in the API, in order.
-func applyPhases(t testing.TB) []string {
+// phasesToRun are the phases that have something to do on the lab's hosts, in order.
+func (l *lab) phasesToRun(t testing.TB) []string {
+	t.Helper()
+	p := l.tool(t, "plan", "-o", "json").want(t, exitDone).plan(t)
+	busy := map[string]bool{"verify": true}
+	for _, h := range p.Hosts {
+		for _, c := range h.Changes {
+			busy[c.Phase] = true
+		}
+	}
+	for _, o := range p.Objects {
+		busy[o.Phase] = true
+	}
+	return slices.DeleteFunc(allPhases(t), func(name string) bool { return !busy[name] })
+}
+
+// allPhases are the phases of every cluster, in order.
+func allPhases(t testing.TB) []string {
 	t.Helper()
 	var names []string
 	for line := range strings.Lines(kubewright(t, "phases", "list").want(t, exitDone).stdout) {
-		if name, _, ok := strings.Cut(line, " "); ok && name != "preflight" {
+		if name, _, ok := strings.Cut(line, " "); ok {
 			names = append(names, name)
 		}
 	}

@@ -70,12 +70,12 @@ func TestFullDisk(t *testing.T) {
 // hostPhases are the phases that leave files on hosts, in order: those before the API is used.
 func hostPhases(t testing.TB) []string {
 	t.Helper()
-	all := applyPhases(t)
-	i := slices.Index(all, "bootstrap")
-	if i < 0 {
-		t.Fatalf("no phase bootstrap among %v", all)
+	all := allPhases(t)
+	from, to := slices.Index(all, "authorities"), slices.Index(all, "bootstrap")
+	if from < 0 || to < from {
+		t.Fatalf("no phases from authorities to bootstrap among %v", all)
 	}
-	return all[:i]
+	return all[from:to]
 }
 
 // installed are the digests of the programs on a host, by path.

@@ -150,12 +150,14 @@ type planDocument struct {
 		Changes []planChange `json:"changes"`
 	} `json:"hosts"`
 	Objects []struct {
-		Name string `json:"name"`
+		Name  string `json:"name"`
+		Phase string `json:"phase"`
 	} `json:"objects"`
 }
 
 type planChange struct {
 	ID     string `json:"id"`
+	Phase  string `json:"phase"`
 	Status string `json:"status"`
 }
 
