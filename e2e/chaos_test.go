@@ -129,8 +129,10 @@ func (a aim) missed(delay time.Duration, tooEarly bool) aim {
 func (c *chaos) bringUp(t *testing.T, kills int) {
 	t.Helper()
 	ca := ""
-	for _, phase := range c.targets(kills) {
-		done := c.kill(t, phase)
+	targets := c.targets(kills)
+	for i, phase := range targets {
+		// A run often survives that its shells are killed, and then nothing is left to cut.
+		done := c.kill(t, phase, i == len(targets)-1 && c.random.IntN(2) == 0)
 		if now := c.authority(t); ca == "" {
 			ca = now
 		} else if now != ca {
@@ -174,13 +176,13 @@ func (c *chaos) authority(t testing.TB) string {
 	return c.on(t, "cp1", "cd /etc/kubernetes/pki 2>/dev/null && [ -e sa.pub ] && sha256sum <ca.crt || true")
 }
 
-// kill runs apply and kills it some time after it came to a phase, or one after that. It tells
+// kill runs apply and kills it, or with remote the shells of a host, some time after it came to a phase, or one after that. It tells
 // whether the run got to its end all the same.
-func (c *chaos) kill(t *testing.T, phase string) (done bool) {
+func (c *chaos) kill(t *testing.T, phase string, remote bool) (done bool) {
 	t.Helper()
 	a := c.aims[phase]
 	delay := time.Duration(c.random.Int64N(int64(cmp.Or(a.longest, longestDelay))))
-	remote := c.random.IntN(4) == 0 && a == aim{} // a phase that is short leaves no time to log in
+	remote = remote && a == aim{} // a phase that is short leaves no time to log in
 	from := slices.Index(c.phases, phase)
 	if a.early {
 		from = max(from-1, 0)
