@@ -29,36 +29,6 @@ func (r *resolver) hosts() {
 	r.etcd(refuse)
 }
 
-// etcd decides which hosts are members of etcd: the control planes. The API servers talk to the
-// member on their own host, so for now a member without one, and the reverse, are refused.
-func (r *resolver) etcd(refuse func(format string, args ...any)) {
-	if len(r.having(inventory.RoleEtcd)) == 0 {
-		for i, p := range r.placed {
-			if p.Has(inventory.RoleControlPlane) {
-				r.placed[i].Roles = slices.Sorted(slices.Values(append(slices.Clone(p.Roles), inventory.RoleEtcd)))
-			}
-		}
-	}
-	known := len(r.check.Faults)
-	apart := func(p inventory.Placed, has, lacks inventory.Role) bool { return p.Has(has) && !p.Has(lacks) }
-	for _, p := range r.placed {
-		check := strict.Checker{Doc: r.hostFile}
-		switch {
-		case apart(p, inventory.RoleEtcd, inventory.RoleControlPlane):
-			check.Refuse(p.At.Key("roles"), "%s has the role etcd, but not control-plane; "+
-				"etcd on hosts of its own is not supported yet: give it both roles, or neither", p.Name)
-		case apart(p, inventory.RoleControlPlane, inventory.RoleEtcd):
-			check.Refuse(p.At.Key("roles"), "%s has the role control-plane, but not etcd, which other hosts have; "+
-				"etcd on hosts of its own is not supported yet: give it both roles, or leave the role etcd out everywhere", p.Name)
-		}
-		r.check.Faults = append(r.check.Faults, check.Faults...)
-	}
-	if members := r.having(inventory.RoleEtcd); len(members)%2 == 0 && len(r.check.Faults) == known {
-		refuse("etcd would have %d members (%s), an even number, which survives the loss of no more of them than %d would; "+
-			"have an odd number of control planes", len(members), names(members), len(members)-1)
-	}
-}
-
 // hostsOf resolves the hosts of the inventory or of the cluster file; false says that there is
 // nothing to conclude from them.
 func (r *resolver) hostsOf() bool {

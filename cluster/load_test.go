@@ -200,6 +200,16 @@ func checkInvariants(t *testing.T, c *cluster.Cluster) {
 		t.Errorf("this is no cluster: %+v", c)
 	}
 	checkEndpoints(t, c)
+	_, archive := c.Release.File("etcd", "amd64")
+	if len(c.EtcdClientURLs()) != len(c.EtcdMembers()) || archive == c.StackedEtcd() {
+		t.Errorf("etcd is stacked %v, its archive is needed %v, it is at %v", c.StackedEtcd(), archive, c.EtcdClientURLs())
+	}
+	for _, h := range c.Hosts {
+		plane, member := h.Has(inventory.RoleControlPlane), h.Has(inventory.RoleEtcd)
+		if c.StackedEtcd() && plane != member || !c.StackedEtcd() && member && len(h.Roles) > 1 {
+			t.Errorf("this is no host of a cluster whose etcd is stacked %v: %+v", c.StackedEtcd(), h)
+		}
+	}
 	for i, h := range c.Hosts {
 		if h.Name == "" || h.Name != strings.ToLower(h.Name) || !h.NodeIP.Is4() || len(h.Roles) == 0 || h.SSH.User == "" || h.SSH.Port == 0 ||
 			n.PodCIDR.Contains(h.NodeIP) || n.ServiceCIDR.Contains(h.NodeIP) || i > 0 && c.Hosts[i-1].Name >= h.Name {

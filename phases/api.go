@@ -58,7 +58,7 @@ func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstruc
 				ClusterName: c.Name, KubernetesVersion: c.Version, Endpoint: c.Endpoint.String(),
 				PodCIDR: c.Network.PodCIDR, ServiceCIDR: c.Network.ServiceCIDR, DNSDomain: c.Network.DNSDomain,
 				CertSANs: c.CertSANs, KeyAlgorithm: c.KeyAlgorithm,
-				EtcdImageTag: c.Release.EtcdImageTag, DNSImageTag: "v" + c.Release.CoreDNS,
+				EtcdImageTag: c.Release.EtcdImageTag, EtcdEndpoints: remoteEtcd(c), DNSImageTag: "v" + c.Release.CoreDNS,
 				APIServerArgs: c.APIServer.ExtraArgs, ControllerManagerArgs: c.ControllerManager.ExtraArgs,
 				SchedulerArgs: c.Scheduler.ExtraArgs, EtcdArgs: c.Etcd.ExtraArgs,
 			})
@@ -202,6 +202,9 @@ func params(c *cluster.Cluster, w plan.World) addons.Params {
 	var kernels []string
 	smallest := 0
 	for _, t := range w.Targets {
+		if !runsPods(t.Host) {
+			continue // the pod network does not reach it
+		}
 		kernels = append(kernels, t.Facts.Kernel)
 		p.ContainerHosts = p.ContainerHosts || t.Facts.Container
 		if i, ok := t.Facts.Interface(t.NodeIP); ok && (smallest == 0 || i.MTU < smallest) {

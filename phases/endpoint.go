@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
-	"slices"
 
 	"kubewright/cluster"
 	"kubewright/internal/plan"
@@ -92,13 +91,11 @@ func keepalived(c *cluster.Cluster, t plan.Target) (config, check []byte, err er
 	if !ok && c.VIP.Interface == "" {
 		return nil, nil, fmt.Errorf("no interface has the node IP %s, and controlPlane.vip.interface is not set", t.NodeIP)
 	}
-	// Who has the highest priority takes the address first; all else is equal, so names decide.
-	const highest = 200
-	planes := c.ControlPlanes()
+	// All are equal: of two that want the address the one with the higher node IP gets it.
+	const priority = 100
 	data := templates.KeepalivedData{
 		Interface: cmp.Or(c.VIP.Interface, own.Name), Address: t.NodeIP, VIP: c.VIP.Address, RouterID: c.VIP.RouterID,
-		Priority: highest - slices.IndexFunc(planes, func(h inventory.Host) bool { return h.Name == t.Name }),
-		APIPort:  c.APIPort, CAPath: pkiDir + "/ca.crt", Peers: peers(planes, t.Host),
+		Priority: priority, APIPort: c.APIPort, CAPath: pkiDir + "/ca.crt", Peers: peers(c.ControlPlanes(), t.Host),
 	}
 	if config, err = templates.KeepalivedConfig(data); err != nil {
 		return nil, nil, err

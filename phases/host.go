@@ -9,16 +9,19 @@ import (
 	"kubewright/templates"
 )
 
-// hostPrep makes a machine fit for a kubelet: forwarding and bridged traffic through the
-// packet filter, no swap, and nothing that a reboot forgets. It adds drop-in files and
-// edits none of the host's own.
+// hostPrep marks a machine as one of the cluster, and makes it fit for a kubelet if it gets one:
+// forwarding and bridged traffic through the packet filter, no swap, and nothing that a reboot
+// forgets. It adds drop-in files and edits none of the host's own.
 func hostPrep() plan.Phase {
 	return plan.Phase{
 		Name:  "host",
-		Short: "kernel modules, sysctls and swap",
+		Short: "the mark of the cluster; kernel modules, sysctls and swap",
 		On:    inventory.Everyone,
 		After: []plan.Edge{plan.AllHosts("authorities")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			if !runsPods(t.Host) {
+				return []resource.Resource{marker(c, t)}, nil
+			}
 			modules := templates.Modules(c.Network.ProxyMode)
 			sysctls := templates.Sysctls(c.Network.PodCIDR.Addr().Is6())
 			modulesConf, err := templates.ModulesLoadConf(modules)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 // each runs a test for every role on every kind of machine.
 func each(t *testing.T, test func(t *testing.T, m machine)) {
-	for _, role := range []string{"cp1", "cp2", "w1"} {
+	for _, role := range []string{"cp1", "cp2", "w1", "etcd1"} {
 		for kind := range machines() {
 			t.Run(role+"/"+kind, func(t *testing.T) {
 				t.Parallel()
@@ -149,6 +150,9 @@ func TestSecretsStaySecret(t *testing.T) {
 			if !m.host.Has("control-plane") && strings.Contains(string(n.Content), string(pki.Kubernetes.KeyPEM().Reveal())) {
 				t.Errorf("%s: a worker has the key of the authority", path)
 			}
+			if !m.host.Has("control-plane") && strings.Contains(string(n.Content), string(pki.Etcd.KeyPEM().Reveal())) {
+				t.Errorf("%s: it has the key of etcd's authority", path)
+			}
 			if strings.Contains(path, ".kw-tmp") {
 				t.Errorf("%s was left behind", path)
 			}
@@ -174,7 +178,8 @@ func TestSecretsStaySecret(t *testing.T) {
 func TestGoldenResources(t *testing.T) {
 	files := map[string]machine{
 		"control-plane-vm": newMachine(t, "cp1", "vm"), "control-plane-container": newMachine(t, "cp1", "container"),
-		"worker-vm": newMachine(t, "w1", "vm"),
+		"worker-vm": newMachine(t, "w1", "vm"), "etcd-vm": newMachine(t, "etcd1", "vm"),
+		"control-plane-apart-vm": machineOf(t, apartCluster(t), "cp1", "vm"),
 	}
 	for name, m := range files {
 		t.Run(name, func(t *testing.T) {
@@ -232,10 +237,13 @@ func TestPhases(t *testing.T) {
 	if err := plan.CheckPhases(all); err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range testCluster(t).Hosts {
+	for _, h := range slices.Concat(testCluster(t).Hosts, apartCluster(t).Hosts) {
 		want := 1
-		if h.Has(inventory.RoleControlPlane) {
+		switch {
+		case h.Has(inventory.RoleControlPlane):
 			want = 3 // the authorities before anything else, on all of them; and in the end who the members are
+		case h.Has(inventory.RoleEtcd):
+			want = 2
 		}
 		if n := len(plan.Segments(all, h, false)); n != want {
 			t.Errorf("%s is acted on in %d execs, want %d", h.Name, n, want)
@@ -307,11 +315,13 @@ func TestResetLeavesNothing(t *testing.T) {
 		before.File("/opt/cni/bin/theirs", 0o755, "theirs")
 		applied := before.Clone()
 		m.fixture().Converge(t, applied)
-		if m.host.Has("control-plane") {
+		if m.host.Has("etcd") {
 			applied.File("/var/lib/etcd/member/wal", 0o600, "written by etcd")
 		}
-		for _, p := range []string{"/var/lib/kubelet/pods/x", "/etc/cni/net.d/10-calico.conflist", "/var/lib/containerd/x/y", "/var/log/pods/x"} {
-			applied.File(p, 0o600, "written by what ran")
+		if m.host.Has("control-plane") || m.host.Has("worker") {
+			for _, p := range []string{"/var/lib/kubelet/pods/x", "/etc/cni/net.d/10-calico.conflist", "/var/lib/containerd/x/y", "/var/log/pods/x"} {
+				applied.File(p, 0o600, "written by what ran")
+			}
 		}
 		applied.Pods, applied.Links = []string{"pod"}, []string{"cali1", "eth0"}
 		want := before.Clone()
@@ -333,12 +343,12 @@ func TestResetLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, d := range h.Differences(want, nil) {
-				if !strings.HasPrefix(d, "unit containerd.service") && !strings.HasPrefix(d, "unit kubelet.service") && !emptyParent(d) {
+				if !regexp.MustCompile(`^unit (containerd|kubelet|etcd)\.service`).MatchString(d) && !emptyParent(d) {
 					t.Errorf("cut after %d operations: %s", limit, d)
 				}
 			}
-			for _, unit := range []string{"containerd.service", "kubelet.service"} {
-				if u := h.Units[unit]; u.Active == "active" || u.Enabled {
+			for _, unit := range []string{"containerd.service", "kubelet.service", "etcd.service"} {
+				if u := h.Units[unit]; u != nil && (u.Active == "active" || u.Enabled) {
 					t.Errorf("cut after %d operations: %s still runs: %+v", limit, unit, u)
 				}
 			}

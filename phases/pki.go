@@ -36,33 +36,57 @@ func authorities() plan.Phase {
 	}
 }
 
-// pki issues what each host serves and authenticates with, and gives workers the
-// certificate of the cluster's own authority.
+// pki issues what each host serves and authenticates with, and gives hosts that are no control
+// planes the certificate of the one authority that they trust.
 func pki() plan.Phase {
 	return plan.Phase{
 		Name:  "pki",
 		Short: "certificates of the hosts",
-		On:    runsPods,
+		On:    inventory.Everyone,
 		After: []plan.Edge{plan.SameHost("host")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
-			want := []resource.Resource{
-				resource.Dir{Path: kubeletDir, Owned: true},
-				resource.Dir{Path: kubeletPKI},
+			var want []resource.Resource
+			if runsPods(t.Host) {
+				want = append(want, resource.Dir{Path: kubeletDir, Owned: true}, resource.Dir{Path: kubeletPKI})
 			}
 			if !t.Has(inventory.RoleControlPlane) {
-				want = append(want, resource.Dir{Path: kubernetesDir, Owned: true}, resource.Dir{Path: pkiDir}, authority(t))
-				return append(want, nodeCertificates(c, t)...), nil
+				want = append(want, resource.Dir{Path: kubernetesDir, Owned: true}, resource.Dir{Path: pkiDir})
 			}
-			requests, err := certs.ControlPlaneRequests(controlPlaneNames(c, t.Host))
+			if etcdOnly(t.Host) {
+				want = append(want, resource.Dir{Path: pkiDir + "/etcd"}, authority(t, certs.EtcdCA))
+			} else if !t.Has(inventory.RoleControlPlane) {
+				want = append(want, authority(t, certs.KubernetesCA))
+			}
+			issued, err := hostCertificates(c, t)
 			if err != nil {
 				return nil, err
 			}
-			for _, r := range requests {
-				want = append(want, certificate(t, pkiDir, r))
+			want = append(want, issued...)
+			if !runsPods(t.Host) {
+				return want, nil
 			}
 			return append(want, nodeCertificates(c, t)...), nil
 		},
 	}
+}
+
+// hostCertificates are those below the PKI folder: of a control plane, of a member of etcd, or of both.
+func hostCertificates(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+	requests, err := certs.ControlPlaneRequests(controlPlaneNames(c, t.Host))
+	if err != nil {
+		return nil, err
+	}
+	var want []resource.Resource
+	for _, r := range requests {
+		role := inventory.RoleControlPlane
+		if etcdCertificate(r) {
+			role = inventory.RoleEtcd
+		}
+		if t.Has(role) {
+			want = append(want, certificate(t, pkiDir, r))
+		}
+	}
+	return want, nil
 }
 
 // authorityFiles are the files of all authorities. They are read at each look, for it is
@@ -81,12 +105,13 @@ func authorityFiles(t plan.Target) []resource.Resource {
 	return want
 }
 
-// authority is the one file that a worker gets: a certificate, no key. Who was there before may
-// have had both in it. It is read at each look, to be compared with that of the other hosts.
-func authority(t plan.Target) resource.File {
-	f := resource.File{Path: pkiDir + "/ca.crt", Secret: true, Read: true}
+// authority is the one file of an authority that a host gets which is no control plane: a certificate,
+// no key. Who was there before may have had both in it. It is read at each look, to be compared with
+// that of the other hosts.
+func authority(t plan.Target, name certs.AuthorityName) resource.File {
+	f := resource.File{Path: pkiDir + "/" + string(name) + ".crt", Secret: true, Read: true}
 	if t.PKI != nil {
-		f.Content = t.PKI.Kubernetes.CertPEM()
+		f.Content = t.PKI.Authority(name).CertPEM()
 	}
 	return f
 }

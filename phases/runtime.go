@@ -87,14 +87,17 @@ func runsPods(h inventory.Host) bool {
 	return h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleWorker)
 }
 
-// binaries installs what the kubelet needs beside the runtime.
+// binaries installs what the kubelet needs beside the runtime, or etcd on a host that has no kubelet.
 func binaries() plan.Phase {
 	return plan.Phase{
 		Name:  "binaries",
-		Short: "kubelet, kubectl and CNI plugins",
-		On:    runsPods,
-		After: []plan.Edge{plan.SameHost("runtime")},
+		Short: "kubelet, kubectl and CNI plugins, or etcd",
+		On:    inventory.Everyone,
+		After: []plan.Edge{plan.SameHost("host"), plan.SameHost("runtime")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			if etcdOnly(t.Host) {
+				return artifact(c, t, "etcd"), nil
+			}
 			want := []resource.Resource{
 				resource.Dir{Path: "/opt/cni"}, resource.Dir{Path: "/opt/cni/bin"},
 				resource.Dir{Path: "/etc/cni"}, resource.Dir{Path: "/etc/cni/net.d"},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -69,6 +70,22 @@ func testCluster(t testing.TB) *cluster.Cluster {
 	}
 }
 
+// apartCluster is the same with three members of etcd on hosts of their own.
+func apartCluster(t testing.TB) *cluster.Cluster {
+	t.Helper()
+	c := testCluster(t)
+	for i, h := range c.Hosts {
+		c.Hosts[i].Roles = slices.DeleteFunc(h.Roles, func(r inventory.Role) bool { return r == inventory.RoleEtcd })
+	}
+	for i := range 3 {
+		ip := netip.AddrFrom4([4]byte{10, 111, 0, byte(31 + i)})
+		c.Hosts = append(c.Hosts, inventory.Host{
+			Name: fmt.Sprintf("etcd%d", i+1), Address: ip.String(), NodeIP: ip, Roles: []inventory.Role{inventory.RoleEtcd},
+		})
+	}
+	return c
+}
+
 // kinds of machine that a host may be.
 func machines() map[string]facts.Facts {
 	vm := facts.Facts{
@@ -89,11 +106,20 @@ type machine struct {
 	cluster   *cluster.Cluster
 	artifacts map[string]resource.Artifact
 	web       map[string][]byte
+	start     plan.EtcdStart // what a run has decided of its member of etcd
 }
 
+// newMachine is a host of testCluster, or of apartCluster if that is the one that has it.
 func newMachine(t testing.TB, name, kind string) machine {
 	t.Helper()
-	c := testCluster(t)
+	if strings.HasPrefix(name, "etcd") {
+		return machineOf(t, apartCluster(t), name, kind)
+	}
+	return machineOf(t, testCluster(t), name, kind)
+}
+
+func machineOf(t testing.TB, c *cluster.Cluster, name, kind string) machine {
+	t.Helper()
 	hosts := c.Select(func(h inventory.Host) bool { return h.Name == name })
 	if len(hosts) != 1 {
 		t.Fatalf("no host %s", name)
@@ -146,7 +172,7 @@ func (m machine) target(t testing.TB, looked bool) plan.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return plan.Target{Host: m.host, Looked: true, Facts: m.facts, PKI: pki, Artifacts: m.artifacts, Env: env()}
+	return plan.Target{Host: m.host, Looked: true, Facts: m.facts, PKI: pki, Artifacts: m.artifacts, Env: env(), Etcd: m.start}
 }
 
 func (m machine) desired(t testing.TB, looked bool) []plan.Group {
@@ -187,7 +213,7 @@ func (m machine) fixture() memhost.Fixture {
 		Host:   m.bare,
 		Groups: func(t testing.TB, _ *memhost.Host) []plan.Group { return m.desired(t, true) },
 		Loose: func(p string) bool {
-			return strings.HasPrefix(p, "/etc/kubernetes/") || strings.HasPrefix(p, "/var/lib/kubelet/pki/") || p == sh.UnitsDir+"/kubelet.service"
+			return strings.HasPrefix(p, "/etc/kubernetes/") || strings.HasPrefix(p, "/var/lib/kubelet/pki/") || p == sh.UnitsDir+"/kubelet.service" || p == sh.UnitsDir+"/etcd.service"
 		},
 	}
 }

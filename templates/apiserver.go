@@ -1,8 +1,10 @@
 package templates
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // APIServerData describes the API server of one control plane.
@@ -13,11 +15,13 @@ type APIServerData struct {
 	ServiceCIDR netip.Prefix // its first address becomes the "kubernetes" service
 	DNSDomain   string       // "cluster.local"; part of the service account issuer
 	CADirs      []string     // those of CADirs that the host has
+	// EtcdServers are the client URLs of etcd's members; none means the member on this host.
+	EtcdServers []string
 }
 
-// KubeAPIServer renders the static pod /etc/kubernetes/manifests/kube-apiserver.yaml. The API
-// server talks to the etcd member of its own host only: a host that loses its member is taken out
-// by its readiness, not kept half alive.
+// KubeAPIServer renders the static pod /etc/kubernetes/manifests/kube-apiserver.yaml. Where
+// the host has a member of etcd, the API server talks to that one only: a host that loses its member
+// is taken out by its readiness, not kept half alive.
 func KubeAPIServer(d APIServerData) ([]byte, error) {
 	if err := checkAddress("kube-apiserver", d.Address); err != nil {
 		return nil, err
@@ -63,7 +67,7 @@ func apiServerFlags(d APIServerData) []option {
 		{"etcd-cafile", pkiDir + "/etcd/ca.crt"},
 		{"etcd-certfile", pkiDir + "/apiserver-etcd-client.crt"},
 		{"etcd-keyfile", pkiDir + "/apiserver-etcd-client.key"},
-		{"etcd-servers", url("https", loopback(d.Address), etcdClientPort)},
+		{"etcd-servers", cmp.Or(strings.Join(d.EtcdServers, ","), url("https", loopback(d.Address), etcdClientPort))},
 		{"kubelet-client-certificate", pkiDir + "/apiserver-kubelet-client.crt"},
 		{"kubelet-client-key", pkiDir + "/apiserver-kubelet-client.key"},
 		{"kubelet-preferred-address-types", "InternalIP,ExternalIP,Hostname"},

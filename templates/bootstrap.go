@@ -50,7 +50,10 @@ type KubeadmConfigData struct {
 	CertSANs             []string
 	KeyAlgorithm         string // kubeadm's names: "ECDSA-P256", "RSA-2048", ...
 	EtcdImageTag         string // "3.7.3-0"
-	DNSImageTag          string // "v1.15.0"
+	// EtcdEndpoints are the client URLs of etcd's members where these are not on the control planes:
+	// what kubeadm calls an external etcd.
+	EtcdEndpoints []string
+	DNSImageTag   string // "v1.15.0"
 
 	APIServerArgs, ControllerManagerArgs, SchedulerArgs, EtcdArgs map[string]string
 }
@@ -70,7 +73,7 @@ func KubeadmConfig(d KubeadmConfigData) ([]byte, error) {
 	document, err := render("cluster-configuration.yaml.tmpl", struct {
 		ClusterName, KubernetesVersion, Endpoint, DNSDomain           string
 		PodSubnet, ServiceSubnet                                      string
-		CertSANs                                                      []string
+		CertSANs, EtcdEndpoints                                       []string
 		KeyAlgorithm, EtcdImageTag, DNSImageTag                       string
 		APIServerArgs, ControllerManagerArgs, SchedulerArgs, EtcdArgs []arg
 	}{
@@ -78,7 +81,7 @@ func KubeadmConfig(d KubeadmConfigData) ([]byte, error) {
 		Endpoint: d.Endpoint, DNSDomain: d.DNSDomain,
 		PodSubnet: d.PodCIDR.String(), ServiceSubnet: d.ServiceCIDR.String(),
 		CertSANs: d.CertSANs, KeyAlgorithm: d.KeyAlgorithm,
-		EtcdImageTag: d.EtcdImageTag, DNSImageTag: d.DNSImageTag,
+		EtcdImageTag: d.EtcdImageTag, EtcdEndpoints: d.EtcdEndpoints, DNSImageTag: d.DNSImageTag,
 		APIServerArgs: list(d.APIServerArgs), ControllerManagerArgs: list(d.ControllerManagerArgs),
 		SchedulerArgs: list(d.SchedulerArgs), EtcdArgs: list(d.EtcdArgs),
 	})

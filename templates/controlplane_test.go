@@ -168,10 +168,16 @@ func TestControlPlaneRefuses(t *testing.T) {
 		render func() ([]byte, error)
 		want   string
 	}{
-		"etcd without address": {func() ([]byte, error) { d := etcdData(); d.Address = netip.Addr{}; return Etcd(d) }, "not an address"},
-		"etcd on 0.0.0.0":      {func() ([]byte, error) { d := etcdData(); d.Address = addr("0.0.0.0"); return Etcd(d) }, "not an address"},
-		"etcd with a zone":     {func() ([]byte, error) { d := etcdData(); d.Address = addr("fe80::1%eth0"); return Etcd(d) }, "not an address"},
-		"etcd not a member":    {func() ([]byte, error) { d := etcdData(); d.NodeName = "cp9"; return Etcd(d) }, "does not have the member"},
+		"etcd without address":   {func() ([]byte, error) { d := etcdData(); d.Address = netip.Addr{}; return Etcd(d) }, "not an address"},
+		"etcd on 0.0.0.0":        {func() ([]byte, error) { d := etcdData(); d.Address = addr("0.0.0.0"); return Etcd(d) }, "not an address"},
+		"etcd with a zone":       {func() ([]byte, error) { d := etcdData(); d.Address = addr("fe80::1%eth0"); return Etcd(d) }, "not an address"},
+		"etcd not a member":      {func() ([]byte, error) { d := etcdData(); d.NodeName = "cp9"; return Etcd(d) }, "does not have the member"},
+		"etcd unit not a member": {func() ([]byte, error) { d := etcdData(); d.NodeName = "cp9"; return EtcdUnit(d) }, "does not have the member"},
+		"etcd unit with a bad flag": {func() ([]byte, error) {
+			d := etcdData()
+			d.ExtraArgs = map[string]string{"data-dir": "/x"}
+			return EtcdUnit(d)
+		}, "mount a disk"},
 		"etcd metrics by name": {func() ([]byte, error) {
 			d := etcdData()
 			d.ExtraArgs = map[string]string{"listen-metrics-urls": "http://localhost:2381"}

@@ -14,30 +14,68 @@ const (
 	EtcdExisting            = "existing"
 )
 
-// EtcdData describes one member of a stacked etcd cluster.
+// EtcdData describes one member of etcd.
 type EtcdData struct {
-	StaticPod
-	NodeName string     // of the host, and of the member
-	Address  netip.Addr // of the node: clients and peers reach the member here
+	StaticPod            // of which the unit has the ExtraArgs only
+	NodeName  string     // of the host, and of the member
+	Address   netip.Addr // of the node: clients and peers reach the member here
 	// InitialCluster is "name=peerURL,..." of all members, this one included.
 	InitialCluster string
 	// JoinExisting is true for a member that is added to a running cluster.
 	JoinExisting bool
 }
 
-// Etcd renders the static pod /etc/kubernetes/manifests/etcd.yaml for etcd 3.6 and newer: the
-// experimental flags that 3.7 removed are feature gates and plain flags here.
+// Etcd renders the static pod /etc/kubernetes/manifests/etcd.yaml, of a member that shares its host
+// with a control plane.
 func Etcd(d EtcdData) ([]byte, error) {
-	if err := checkAddress("etcd", d.Address); err != nil {
+	flags, err := d.flags()
+	if err != nil {
 		return nil, err
 	}
+	scheme, host, probePort, err := metricsEndpoint(flags.value("listen-metrics-urls"))
+	if err != nil {
+		return nil, err
+	}
+	return manifest{
+		Name:        "etcd",
+		Annotations: []annotation{{"kubeadm.kubernetes.io/etcd.advertise-client-urls", url("https", d.Address, etcdClientPort)}},
+		ProbeScheme: scheme, ProbeHost: host, ProbePort: probePort,
+		Probes: []probe{livenessProbe("/livez"), readinessProbe("/readyz"), startupProbe("/readyz")},
+		CPU:    "100m", Memory: "100Mi",
+		Volumes: []HostPath{
+			{Name: "etcd-data", HostPath: etcdDataDir, MountPath: etcdDataDir},
+			{Name: "etcd-certs", HostPath: pkiDir + "/etcd", MountPath: pkiDir + "/etcd"},
+		},
+	}.render(d.StaticPod, flags)
+}
+
+// EtcdUnit renders etcd.service, of a member that has its host for itself: there is no kubelet that
+// would run a pod.
+func EtcdUnit(d EtcdData) ([]byte, error) {
+	flags, err := d.flags()
+	if err != nil {
+		return nil, err
+	}
+	args, err := flags.args()
+	if err != nil {
+		return nil, err
+	}
+	return render("etcd.service.tmpl", struct{ Args []string }{args})
+}
+
+// flags are those of etcd 3.6 and newer: the experimental flags that 3.7 removed are feature gates
+// and plain flags here.
+func (d EtcdData) flags() (flagSet, error) {
+	if err := checkAddress("etcd", d.Address); err != nil {
+		return flagSet{}, err
+	}
 	if d.NodeName == "" || !strings.Contains(d.InitialCluster, d.NodeName+"=") {
-		return nil, errors.New("etcd: the initial cluster " + strconv.Quote(d.InitialCluster) +
+		return flagSet{}, errors.New("etcd: the initial cluster " + strconv.Quote(d.InitialCluster) +
 			" does not have the member " + strconv.Quote(d.NodeName))
 	}
 	local := loopback(d.Address)
 	client, peer := url("https", d.Address, etcdClientPort), url("https", d.Address, etcdPeerPort)
-	flags := flagSet{component: "etcd", extra: d.ExtraArgs, reserved: etcdReserved(), defaults: []option{
+	return flagSet{component: "etcd", extra: d.ExtraArgs, reserved: etcdReserved(), defaults: []option{
 		{"name", d.NodeName},
 		{"data-dir", etcdDataDir},
 		{"listen-client-urls", url("https", local, etcdClientPort) + "," + client},
@@ -58,22 +96,7 @@ func Etcd(d EtcdData) ([]byte, error) {
 		{"listen-metrics-urls", url("http", local, etcdMetricsPort)},
 		{"feature-gates", "InitialCorruptCheck=true"},
 		{"watch-progress-notify-interval", "5s"},
-	}}
-	scheme, host, probePort, err := metricsEndpoint(flags.value("listen-metrics-urls"))
-	if err != nil {
-		return nil, err
-	}
-	return manifest{
-		Name:        "etcd",
-		Annotations: []annotation{{"kubeadm.kubernetes.io/etcd.advertise-client-urls", client}},
-		ProbeScheme: scheme, ProbeHost: host, ProbePort: probePort,
-		Probes: []probe{livenessProbe("/livez"), readinessProbe("/readyz"), startupProbe("/readyz")},
-		CPU:    "100m", Memory: "100Mi",
-		Volumes: []HostPath{
-			{Name: "etcd-data", HostPath: etcdDataDir, MountPath: etcdDataDir},
-			{Name: "etcd-certs", HostPath: pkiDir + "/etcd", MountPath: pkiDir + "/etcd"},
-		},
-	}.render(d.StaticPod, flags)
+	}}, nil
 }
 
 func initialClusterState(joinExisting bool) string {
@@ -88,7 +111,7 @@ func etcdReserved() map[string]string {
 	return map[string]string{
 		"name": identity, "listen-client-urls": identity, "advertise-client-urls": identity,
 		"listen-peer-urls": identity, "initial-advertise-peer-urls": identity,
-		EtcdInitialCluster:      "it follows from the control-plane hosts of the inventory",
+		EtcdInitialCluster:      "it follows from the hosts with the role etcd",
 		EtcdInitialClusterState: "it follows from the members that run already",
 		"data-dir":              "mount a disk at " + etcdDataDir + " instead",
 	}

@@ -170,6 +170,10 @@ func TestGoldenObjects(t *testing.T) {
 	busyAPI.ServiceCIDR = prefix("fd00:96::/112")
 	busyAPI.ExtraArgs = map[string]string{"audit-log-path": "/var/log/audit.log", "enable-admission-plugins": "NodeRestriction,PodNodeSelector", "v": ""}
 	busyAPI.ExtraVolumes = []HostPath{{Name: "audit", HostPath: "/var/log/audit.log", MountPath: "/var/log/audit.log", Type: "FileOrCreate"}}
+	apart := apiServerData()
+	apart.EtcdServers = []string{"https://10.111.0.31:2379", "https://10.111.0.32:2379"}
+	apartConfig := kubeadmConfigData()
+	apartConfig.EtcdEndpoints = apart.EtcdServers
 	nodeConfig := kubeletConfigData()
 	nodeConfig.CgroupV1, nodeConfig.FailSwapOn = true, false
 	nodeConfig.ShutdownGracePeriod, nodeConfig.ShutdownGracePeriodCriticalPods = 30*time.Second, 10*time.Second
@@ -186,6 +190,7 @@ func TestGoldenObjects(t *testing.T) {
 		"etcd.yaml":                    must(Etcd(etcdData())),
 		"etcd-joining.yaml":            must(Etcd(joining)),
 		"kube-apiserver.yaml":          must(KubeAPIServer(apiServerData())),
+		"kube-apiserver-apart.yaml":    must(KubeAPIServer(apart)),
 		"kube-apiserver-ipv6.yaml":     must(KubeAPIServer(busyAPI)),
 		"kube-controller-manager.yaml": must(KubeControllerManager(controllerManagerData())),
 		"kube-scheduler.yaml":          must(KubeScheduler(schedulerData())),
@@ -199,6 +204,7 @@ func TestGoldenObjects(t *testing.T) {
 		"bootstrap-rbac.yaml":          must(BootstrapRBAC()),
 		"cluster-info.yaml":            must(ClusterInfo(ClusterInfoData{Server: "https://10.111.0.10:6443", CAPEM: []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")})),
 		"kubeadm-config.yaml":          must(KubeadmConfig(kubeadmConfigData())),
+		"kubeadm-config-apart.yaml":    must(KubeadmConfig(apartConfig)),
 		"kubelet-configmap.yaml":       must(KubeletConfigMap(must(KubeletConfig(kubeletConfigData())))),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,10 +217,14 @@ func TestGoldenObjects(t *testing.T) {
 // TestGoldenFiles pins the files of a host that are no Kubernetes objects.
 func TestGoldenFiles(t *testing.T) {
 	must := mustRender(t)
+	joining := etcdData()
+	joining.JoinExisting = true
+	joining.ExtraArgs = map[string]string{"quota-backend-bytes": "8589934592"}
 	for name, out := range map[string][]byte{
 		"kubelet.service": must(KubeletUnit(KubeletUnitData{
 			NodeName: "cp1", NodeIP: addr("10.111.0.10"), ExtraArgs: map[string]string{"v": "2", "node-labels": "a=b,c=d"},
 		})),
+		"etcd.service":           must(EtcdUnit(joining)),
 		"containerd.service":     must(ContainerdUnit()),
 		"containerd-config.toml": must(ContainerdConfig(ContainerdConfigData{SandboxImage: "registry.k8s.io/pause:3.10.2", RestrictOOMScoreAdj: true})),
 		"hosts.toml": must(RegistryHosts(RegistryHostsData{

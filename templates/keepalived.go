@@ -24,7 +24,7 @@ type KeepalivedData struct {
 	Peers     []netip.Addr // of the other control planes; may be empty
 	VIP       netip.Addr   // of the same family
 	RouterID  int          // 1 to 255; the same on all peers, and of no other group in the network
-	Priority  int          // 1 to 254; another on each peer
+	Priority  int          // 1 to 254; among equals the higher Address wins
 	APIPort   int
 	CAPath    string // of the authority that has signed the API server's certificate
 }

@@ -170,6 +170,7 @@ func (r release) kubernetesVersionFlags() []string {
 }
 
 func (r release) etcd() Group {
+	folder := fmt.Sprintf("etcd-v%s-linux-%s", r.Etcd, arch())
 	return Group{
 		Name: "etcd", Version: r.Etcd, Dir: "etcd",
 		Binaries: []Binary{
@@ -177,7 +178,11 @@ func (r release) etcd() Group {
 			{"etcdctl", "go.etcd.io/etcd/etcdctl/v3"},
 			{"etcdutl", "go.etcd.io/etcd/etcdutl/v3"},
 		},
-		Tools:  []string{"etcdctl", "etcdutl"},
+		Tools: []string{"etcdctl", "etcdutl"},
+		Files: []File{{
+			URL:    fmt.Sprintf("https://github.com/etcd-io/etcd/releases/download/v%s/%s.tar.gz", r.Etcd, folder),
+			Format: Archive, Prefix: folder + "/", Members: []string{"etcd", "etcdctl", "etcdutl"}, Checksum: "SHA256SUMS",
+		}},
 		Images: []Image{serviceImage("registry.k8s.io/etcd:"+r.EtcdTag, "etcd", "etcdctl", "etcdutl")},
 	}
 }

@@ -116,6 +116,7 @@ func TestImagesOfRelease(t *testing.T) {
 		"https://dl.k8s.io/release/v1.37.2/bin/linux/ARCH/kubelet",
 		"https://github.com/containerd/containerd/releases/download/v2.4.2/containerd-2.4.2-linux-ARCH.tar.gz",
 		"https://github.com/containernetworking/plugins/releases/download/v1.9.1/cni-plugins-linux-ARCH-v1.9.1.tgz",
+		"https://github.com/etcd-io/etcd/releases/download/v3.7.3/etcd-v3.7.3-linux-ARCH.tar.gz",
 		"https://github.com/opencontainers/runc/releases/download/v1.5.2/runc.ARCH",
 		"https://raw.githubusercontent.com/projectcalico/calico/v3.28.5/manifests/calico-vxlan.yaml",
 	}, files); diff != "" {

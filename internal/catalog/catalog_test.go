@@ -155,6 +155,10 @@ func TestRelease(t *testing.T) {
 	if manifest, _ := r.File("calico", "amd64"); manifest.Arch != "" || !isSHA256(manifest.SHA256) || manifest.Members != nil {
 		t.Errorf("%+v", manifest)
 	}
+	if etcd, _ := r.File("etcd", "arm64"); etcd.ChecksumURL != "https://github.com/etcd-io/etcd/releases/download/v3.7.3/SHA256SUMS" ||
+		path.Base(etcd.URL) != "etcd-v3.7.3-linux-arm64.tar.gz" || etcd.Members["etcd-v3.7.3-linux-arm64/etcd"] != "/usr/local/bin/etcd" {
+		t.Errorf("%+v", etcd)
+	}
 	if f, ok := release(t, "1.36.4").File("kubelet", "amd64"); !ok || f.SHA256 != "cf2562db46c48ab84cc3791540778ee7fb1a0a008529adbb434723dd02ed8b4b" {
 		t.Errorf("%+v", f)
 	}
@@ -163,6 +167,17 @@ func TestRelease(t *testing.T) {
 	}
 	if !cmp.Equal(r, release(t, "1.37.2")) || cmp.Equal(r, release(t, "1.37.1")) {
 		t.Error("releases do not compare by their version")
+	}
+}
+
+func TestReleaseWithoutAFile(t *testing.T) {
+	r := release(t, "1.37.2")
+	less := r.Without("etcd", "nothing")
+	if _, ok := less.File("etcd", "amd64"); ok || len(less.Files("amd64")) != len(r.Files("amd64"))-1 {
+		t.Errorf("%d files of %d are left", len(less.Files("amd64")), len(r.Files("amd64")))
+	}
+	if _, ok := r.File("etcd", "amd64"); !ok {
+		t.Error("the release it was made of has lost the file as well")
 	}
 }
 

@@ -66,6 +66,12 @@ func (r Release) Equal(other Release) bool { return r.Kubernetes == other.Kubern
 // Arches are the architectures the catalogue has files for.
 func Arches() []string { return []string{"amd64", "arm64"} }
 
+// Without is the release without the files of these names.
+func (r Release) Without(names ...string) Release {
+	r.files = slices.DeleteFunc(slices.Clone(r.files), func(t fileTemplate) bool { return slices.Contains(names, t.Name) })
+	return r
+}
+
 // Files lists what a host of the architecture needs, and the files that suit every architecture,
 // in the order of the catalogue. An unknown architecture has no files.
 func (r Release) Files(arch string) []File {
@@ -132,6 +138,8 @@ func (r Release) version(column string) string {
 	switch column {
 	case "kubernetes":
 		return r.Kubernetes
+	case "etcd":
+		return r.Etcd
 	case "etcdImage":
 		return r.EtcdImageTag
 	case "containerd":

@@ -30,12 +30,12 @@ func Checks() []Check {
 		{Name: "architecture", Short: "there are binaries for the processor", run: eachHost(checkArchitecture)},
 		{Name: "systemd", Short: "systemd runs the host", run: eachHost(checkSystemd)},
 		{Name: "kernel", Short: "the kernel is new enough", run: eachHost(checkKernel)},
-		{Name: "modules", Short: "the kernel modules are there or can be loaded", run: eachHost(checkModules)},
-		{Name: "cgroups", Short: "control groups and their controllers are there", run: eachHost(checkCgroups)},
+		{Name: "modules", Short: "the kernel modules are there or can be loaded", run: eachNode(checkModules)},
+		{Name: "cgroups", Short: "control groups and their controllers are there", run: eachNode(checkCgroups)},
 		{Name: "commands", Short: "the commands we and the kubelet call are there", run: eachHost(checkCommands)},
 		{Name: "cpu", Short: "there are enough processors", run: eachHost(checkCPU)},
 		{Name: "memory", Short: "there is enough memory", run: eachHost(checkMemory)},
-		{Name: "swap", Short: "swap is off or can be switched off", run: eachHost(checkSwap)},
+		{Name: "swap", Short: "swap is off or can be switched off", run: eachNode(checkSwap)},
 		{Name: "disk", Short: "the file systems have room and can be written", run: eachHost(checkDisk)},
 		{Name: "inodes", Short: "the file systems have free inodes", run: eachHost(checkInodes)},
 		{Name: "clock", Short: "the clocks agree with each other and with the operator's", run: checkClock},
@@ -44,11 +44,11 @@ func Checks() []Check {
 		{Name: "product-uuid", Short: "product UUIDs differ", run: checkProductUUIDs},
 		{Name: "node-ip", Short: "node IPs differ, and each is on an interface of its host", run: checkNodeIPs},
 		{Name: "cidrs", Short: "pod and service CIDRs are free", run: eachHost(checkCIDRs)},
-		{Name: "resolvers", Short: "pods can reach a name server", run: eachHost(checkResolvers)},
+		{Name: "resolvers", Short: "pods can reach a name server", run: eachNode(checkResolvers)},
 		{Name: "ports", Short: "the ports are free", run: eachHost(checkPorts)},
 		{Name: "firewall", Short: "no firewall is in the way", run: eachHost(checkFirewall)},
 		{Name: Reach, Short: "the nodes reach each other on the ports they need", run: checkReach},
-		{Name: "selinux", Short: "SELinux is not in the way", run: eachHost(checkSELinux)},
+		{Name: "selinux", Short: "SELinux is not in the way", run: eachNode(checkSELinux)},
 		{Name: "foreign", Short: "no other cluster or container engine is on the host", run: eachHost(checkForeign)},
 		{
 			Name: "authority", Short: "the certificate authority on the host is the cluster's", run: eachHost(checkAuthority),
@@ -164,4 +164,13 @@ func eachHost(look func(*T, Host, facts.Facts)) func(*T) {
 			look(t.On(h.Name), h, t.Facts[h.Name])
 		}
 	}
+}
+
+// eachNode is eachHost for what matters only where a kubelet and containers run.
+func eachNode(look func(*T, Host, facts.Facts)) func(*T) {
+	return eachHost(func(t *T, h Host, f facts.Facts) {
+		if !h.etcdOnly() {
+			look(t, h, f)
+		}
+	})
 }

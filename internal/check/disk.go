@@ -15,7 +15,7 @@ type room struct {
 	need, want int64
 	inodes     int64
 	pushed     int64           // what it needs where files are uploaded; 0: no more than need
-	only       func(Host) bool // nil: every host
+	only       func(Host) bool // nil: every host with a kubelet
 	exec       bool            // programs are run from it
 	why        string
 }
@@ -26,13 +26,14 @@ type room struct {
 // archives are in /tmp first. An etcd member may grow to its
 // quota of 2 GiB, and needs as much again to compact and to take a snapshot.
 func rooms() []room {
+	all := func(Host) bool { return true }
 	return []room{
-		{path: "/etc", need: 16 * mebibyte, want: 64 * mebibyte, inodes: 1_000, why: "certificates and configuration"},
-		{path: "/usr/local", need: 512 * mebibyte, want: 1024 * mebibyte, inodes: 1_000, exec: true, why: "binaries"},
+		{path: "/etc", need: 16 * mebibyte, want: 64 * mebibyte, inodes: 1_000, only: all, why: "certificates and configuration"},
+		{path: "/usr/local", need: 512 * mebibyte, want: 1024 * mebibyte, inodes: 1_000, only: all, exec: true, why: "binaries"},
 		{path: "/opt", need: 128 * mebibyte, want: 256 * mebibyte, inodes: 1_000, exec: true, why: "CNI plugins"},
-		{path: "/tmp", need: 16 * mebibyte, want: 64 * mebibyte, inodes: 100, pushed: 512 * mebibyte, why: "short-lived files"},
+		{path: "/tmp", need: 16 * mebibyte, want: 64 * mebibyte, inodes: 100, pushed: 512 * mebibyte, only: all, why: "short-lived files"},
 		{path: "/var/log", need: 64 * mebibyte, want: 1024 * mebibyte, inodes: 1_000, why: "logs of pods"},
-		{path: "/var/lib", need: 512 * mebibyte, want: 1024 * mebibyte, inodes: 1_000, why: "the cache of files"},
+		{path: "/var/lib", need: 512 * mebibyte, want: 1024 * mebibyte, inodes: 1_000, only: all, why: "the cache of files"},
 		{path: "/var/lib/containerd", need: 2048 * mebibyte, want: 10240 * mebibyte, inodes: 10_000, exec: true, why: "images and containers"},
 		{path: "/var/lib/kubelet", need: 128 * mebibyte, want: 2048 * mebibyte, inodes: 1_000, why: "volumes of pods"},
 		{path: "/var/lib/etcd", need: 256 * mebibyte, want: 4096 * mebibyte, inodes: 100, only: func(h Host) bool { return h.Etcd }, why: "the database of etcd"},
@@ -59,7 +60,7 @@ type volume struct {
 func volumes(t *T, h Host, f facts.Facts) []volume {
 	var all []volume
 	for _, r := range rooms() {
-		if r.only != nil && !r.only(h) {
+		if r.only == nil && h.etcdOnly() || r.only != nil && !r.only(h) {
 			continue
 		}
 		m, ok := f.Mount(r.path)
@@ -90,7 +91,7 @@ func checkDisk(t *T, h Host, f facts.Facts) {
 	for _, v := range volumes(t, h, f) {
 		checkVolume(t, h, v)
 	}
-	if m, ok := f.Mount("/var/lib/containerd"); ok {
+	if m, ok := f.Mount("/var/lib/containerd"); ok && !h.etcdOnly() {
 		t.Requiref(m.FSType != "overlay" && m.FSType != "aufs", "mount a volume there",
 			"/var/lib/containerd is on a file system of type %s, on which no image can be unpacked", m.FSType)
 	}

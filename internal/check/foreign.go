@@ -24,7 +24,9 @@ func checkForeign(t *T, h Host, f facts.Facts) {
 		t.Requiref(false, wrongHost+"; if it does, remove that cluster with the tool that made it (kubeadm reset, k3s-uninstall.sh, ...)",
 			"there are signs of another cluster: %s", strings.Join(evidence, ", "))
 	}
-	checkEngine(t, f.Foreign)
+	if !h.etcdOnly() {
+		checkEngine(t, f.Foreign)
+	}
 }
 
 // refuseMarker says why a marker is not that of this cluster.

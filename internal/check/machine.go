@@ -19,12 +19,12 @@ const (
 	workerMemory       = 700 * mebibyte
 )
 
-func checkRoot(t *T, _ Host, f facts.Facts) {
+func checkRoot(t *T, h Host, f facts.Facts) {
 	if !t.Requiref(f.UID == 0, "log in as root, or let the user become root with sudo",
 		"the commands run as user id %d and not as root", f.UID) {
 		return
 	}
-	t.Requiref(f.CapSysAdmin, "start the container privileged, or use a virtual machine",
+	t.Requiref(f.CapSysAdmin || h.etcdOnly(), "start the container privileged, or use a virtual machine",
 		"root lacks the capability CAP_SYS_ADMIN here, so nothing can be mounted")
 }
 
@@ -56,14 +56,14 @@ func checkArchitecture(t *T, _ Host, f facts.Facts) {
 		"there are no binaries for %s", f.Arch)
 }
 
-func checkSystemd(t *T, _ Host, f facts.Facts) {
+func checkSystemd(t *T, h Host, f facts.Facts) {
 	if reason, unknown := f.Unknown["systemd"]; unknown {
 		t.Requiref(false, "see whether systemctl --version works there", "the version of systemd is unknown (%s)", reason)
 		return
 	}
 	const cpusetSince = 244 // systemd delegates the cpuset controller on cgroup v2
 	if t.Requiref(f.SystemdVersion > 0, "use a host that boots with systemd", "systemd is not the init of this host") {
-		t.Assertf(f.CgroupVersion != 2 || f.SystemdVersion >= cpusetSince, "upgrade the operating system",
+		t.Assertf(h.etcdOnly() || f.CgroupVersion != 2 || f.SystemdVersion >= cpusetSince, "upgrade the operating system",
 			"systemd %d does not delegate the cpuset controller of cgroup v2; %d does", f.SystemdVersion, cpusetSince)
 	}
 }
@@ -90,7 +90,7 @@ func parseKernel(release string) (version, bool) {
 	return version{a, b}, found && errA == nil && errB == nil && a >= 0
 }
 
-func checkKernel(t *T, _ Host, f facts.Facts) {
+func checkKernel(t *T, h Host, f facts.Facts) {
 	kernel, ok := parseKernel(f.Kernel)
 	if !t.Assertf(ok, "see that it is 4.19 or newer", "the kernel release %q has no version that can be read", f.Kernel) {
 		return
@@ -98,7 +98,7 @@ func checkKernel(t *T, _ Host, f facts.Facts) {
 	oldest := version{4, 19}
 	t.Assertf(!kernel.less(oldest), "upgrade the operating system",
 		"kernel %s is older than %s, the oldest that Kubernetes is tested with", f.Kernel, oldest)
-	if t.ProxyMode == "nftables" {
+	if t.ProxyMode == "nftables" && !h.etcdOnly() {
 		need := version{5, 13} // kube-proxy refuses older ones itself
 		t.Requiref(!kernel.less(need), "set network.proxyMode to iptables, or upgrade the kernel",
 			"kernel %s is older than %s, which kube-proxy needs for nftables", f.Kernel, need)
@@ -181,7 +181,7 @@ func checkMemory(t *T, h Host, f facts.Facts) {
 			"a control plane needs %s of memory, and %s is there", size(controlPlaneMemory), size(f.MemoryBytes))
 		return
 	}
-	t.Assertf(f.MemoryBytes >= workerMemory, remedy,
+	t.Assertf(h.etcdOnly() || f.MemoryBytes >= workerMemory, remedy,
 		"%s of memory leaves no room for pods; %s are the least", size(f.MemoryBytes), size(workerMemory))
 }
 

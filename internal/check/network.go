@@ -22,7 +22,7 @@ type port struct {
 	from func(World, Host) bool
 }
 
-func everyNode(World, Host) bool        { return true }
+func everyNode(_ World, h Host) bool    { return !h.etcdOnly() }
 func controlPlane(_ World, h Host) bool { return h.ControlPlane }
 func etcdMember(_ World, h Host) bool   { return h.Etcd }
 
@@ -37,7 +37,7 @@ func ports(w World) []port {
 		{number: 2379, proto: "tcp", what: "etcd clients", on: etcdMember, from: controlPlane},
 		{number: 2380, proto: "tcp", what: "etcd peers", on: etcdMember, from: etcdMember},
 		{number: 2381, proto: "tcp", what: "etcd metrics", on: etcdMember, local: true},
-		{number: 4789, proto: "udp", what: "VXLAN", on: func(w World, _ Host) bool { return w.VXLAN }, from: everyNode},
+		{number: 4789, proto: "udp", what: "VXLAN", on: func(w World, h Host) bool { return w.VXLAN && everyNode(w, h) }, from: everyNode},
 		{number: 10248, proto: "tcp", what: "kubelet health", on: everyNode, local: true},
 		{number: 10249, proto: "tcp", what: "kube-proxy metrics", on: everyNode, local: true},
 		{number: 10250, proto: "tcp", what: "kubelet", on: everyNode, from: controlPlane},
@@ -85,7 +85,11 @@ func checkFirewall(t *T, h Host, f facts.Facts) {
 			open = append(open, fmt.Sprintf("%d/%s (%s)", p.number, p.proto, p.what))
 		}
 	}
-	t.Assertf(false, "open them among the nodes, together with the pod and service CIDRs and the NodePorts 30000-32767",
+	remedy := "open them among the nodes, together with the pod and service CIDRs and the NodePorts 30000-32767"
+	if h.etcdOnly() {
+		remedy = "open them to the control planes and the other members of etcd"
+	}
+	t.Assertf(false, remedy,
 		"%s is active and is left as it is; these ports must be open: %s", f.Firewall, strings.Join(open, ", "))
 }
 
@@ -142,6 +146,9 @@ func checkCIDRs(t *T, h Host, f facts.Facts) {
 		}
 		c.remedy = "choose another " + c.name + " in spec.network"
 		t.Requiref(!c.Contains(h.NodeIP.Unmap()), c.remedy, "the %s %s holds the host's node IP %s", c.name, c.Prefix, h.NodeIP)
+		if h.etcdOnly() {
+			continue // what it reaches itself stays as it is
+		}
 		connected := overlapInterfaces(t, f, c)
 		overlapRoutes(t, f, c, connected)
 		for _, server := range f.Nameservers {

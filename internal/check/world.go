@@ -66,3 +66,6 @@ type Host struct {
 
 	ControlPlane, Etcd, Worker bool
 }
+
+// etcdOnly tells whether the host has a member of etcd and nothing else: no kubelet, no containers.
+func (h Host) etcdOnly() bool { return h.Etcd && !h.ControlPlane && !h.Worker }

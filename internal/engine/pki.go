@@ -104,31 +104,32 @@ func (s *Session) untouched() error {
 
 // beginsWhole refuses to begin a cluster in a run that would not put the authorities on
 // every control plane: they have to be there before a host is given what they have signed,
-// and before a member of etcd starts.
+// and before a member of etcd starts. Nor without a member that has a host for itself: the others
+// would wait for it.
 func (s *Session) beginsWhole() error {
-	var bare []*member
+	var bare, apart []*member
 	for _, m := range s.hosts {
 		if m.seen && m.facts.Foreign.EtcdData {
 			return nil // it has begun
 		}
-		if m.Has(inventory.RoleControlPlane) && (s.newPKI || !m.seen || !m.keepsAuthorities()) {
+		switch plane := m.Has(inventory.RoleControlPlane); {
+		case plane && (s.newPKI || !m.seen || !m.keepsAuthorities()):
 			bare = append(bare, m)
+		case !plane && m.Has(inventory.RoleEtcd):
+			apart = append(apart, m)
 		}
-	}
-	if len(bare) == 0 {
-		return nil
 	}
 	phase, err := s.authorityPhase()
 	if err != nil || phase == "" {
 		return err
 	}
-	const all = "a new cluster begins with its authorities on all control planes"
-	if s.Only != nil && !s.Only[phase] {
+	const all = "a new cluster begins with its authorities on all control planes, and with all members of etcd"
+	if len(bare) > 0 && s.Only != nil && !s.Only[phase] {
 		return fault.New(fault.BadInput, "%s, and --phase leaves out %s", all, phase).WithHint("run without --phase first")
 	}
-	for _, m := range bare {
+	for _, m := range append(bare, apart...) {
 		if !m.wanted {
-			return fault.New(fault.BadInput, "%s, and --limit leaves out %s", all, m.Name).WithHint("run without --limit first, or add the control planes to it")
+			return fault.New(fault.BadInput, "%s, and --limit leaves out %s", all, m.Name).WithHint("run without --limit first, or add the control planes and the members of etcd to it")
 		}
 	}
 	return nil
@@ -152,16 +153,17 @@ func (s *Session) authorityPhase() (string, error) {
 	return "", nil
 }
 
-// keepsData refuses to prune a member's data: a host that is a control plane no more has
-// it still, and is a member for the others until it is removed as one.
+// keepsData refuses to prune a member's data, or to begin elsewhere without it: a host that is no
+// member of etcd any more has it still, and is one for the others until it is removed as one.
 func (s *Session) keepsData() error {
-	for _, m := range s.wanted() {
-		if m.observed == nil || m.Has(inventory.RoleControlPlane) || !m.facts.Foreign.EtcdData {
+	for _, m := range s.hosts {
+		if m.observed == nil || m.Name == s.leaving || m.Has(inventory.RoleEtcd) || !m.facts.Foreign.EtcdData {
 			continue
 		}
 		if _, ours := m.observed.Manifest["tree:/var/lib/etcd"]; ours {
-			return fault.New(fault.Preflight, "it is no control plane any more, but has the data of a member of etcd in /var/lib/etcd, and taking the role from a host is not supported yet").
-				On(m.Name).WithHint("give %s the role control-plane back, or reset the host", m.Name)
+			return fault.New(fault.Preflight, "it has the role etcd no more, but the data of a member in /var/lib/etcd; "+
+				"taking the role from a host, or moving etcd to other hosts, is not supported yet").
+				On(m.Name).WithHint("give %s its roles back; what takes a host out together with its member is kubewright node remove", m.Name)
 		}
 	}
 	return nil

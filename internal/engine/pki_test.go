@@ -296,9 +296,72 @@ func TestLostRoleKeepsData(t *testing.T) {
 	l.roots["w1"].Write("/var/lib/etcd/member/snap/db", "data")
 	l.roots["w1"].Write(sh.ManifestPath, "tree:/var/lib/etcd\tdigest\n")
 	l.cluster.Hosts[1].Roles = []inventory.Role{inventory.RoleWorker}
-	l.refused(fault.Preflight, "w1", "no control plane any more", "reset")
+	l.refused(fault.Preflight, "w1", "the role etcd no more", "node remove")
 	if l.roots["w1"].Read("/var/lib/etcd/member/snap/db") != "data" {
 		t.Error("the data is gone")
+	}
+}
+
+// etcdApart gives w2, which was a worker, etcd for itself.
+func (l *lab) etcdApart() {
+	for i, h := range l.cluster.Hosts {
+		l.cluster.Hosts[i].Roles = []inventory.Role{inventory.RoleControlPlane}
+		if h.Name == "w2" {
+			l.cluster.Hosts[i].Roles = []inventory.Role{inventory.RoleEtcd}
+		}
+	}
+}
+
+// A member of etcd with a host of its own gets no authority, and trusts that of etcd only.
+func TestHostsOfEtcdGetNoAuthority(t *testing.T) {
+	l := pkiLab(t)
+	l.etcdApart()
+	l.mustApply()
+	if l.roots["w2"].Read(engine.PKIDir+"/etcd/ca.crt") != l.roots["cp1"].Read(engine.PKIDir+"/etcd/ca.crt") {
+		t.Error("it trusts another authority than the others")
+	}
+	for p := range l.roots["w2"].Tree() {
+		name, ours := strings.CutPrefix(p, engine.PKIDir+"/")
+		if certificate, _, _ := strings.Cut(strings.TrimPrefix(name, "etcd/"), "."); ours && !contains([]string{"etcd", "ca", "server", "peer", "healthcheck-client"}, certificate) || name == "etcd/ca.key" || name == "ca.crt" {
+			t.Errorf("it has %s", p)
+		}
+	}
+	if l.roots["cp1"].Read(engine.PKIDir+"/etcd/server.crt") != "" || l.roots["cp1"].Read(engine.PKIDir+"/apiserver-etcd-client.crt") == "" {
+		t.Error("a control plane without a member has the certificate of one, or none to ask the members with")
+	}
+}
+
+// A new cluster waits for no member that a run leaves out, and the first members are asked of all hosts.
+func TestNewClustersNeedAllMembers(t *testing.T) {
+	l := pkiLab(t)
+	l.etcdApart()
+	limit, err := inventory.ParseSelector("cp1,w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.options = func(o *engine.Options) { o.Limit = limit }
+	l.refused(fault.BadInput, "all members of etcd", "--limit leaves out w2")
+	give(l.roots["cp1"], newBundle(t))
+	l.roots["w2"].Write("/var/lib/etcd/member/snap/db", "data") // the cluster is there
+	if err := l.apply(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Etcd does not move to other hosts by itself: it would begin anew there, without its data.
+func TestMovedEtcdIsRefused(t *testing.T) {
+	l := pkiLab(t)
+	give(l.roots["cp1"], newBundle(t))
+	l.roots["cp1"].Write("/var/lib/etcd/member/snap/db", "data")
+	l.roots["cp1"].Write(sh.ManifestPath, "tree:/var/lib/etcd\tdigest\n")
+	l.etcdApart()
+	limit, err := inventory.ParseSelector("w2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, only := range []inventory.Selector{inventory.Everyone, limit} {
+		l.options = func(o *engine.Options) { o.Limit = only }
+		l.refused(fault.Preflight, "cp1", "moving etcd to other hosts", "roles back")
 	}
 }
 

@@ -160,8 +160,12 @@ func on(change func(h *memhost.Host)) func(testing.TB) *memhost.Host {
 func TestLaw(t *testing.T) {
 	file := resource.File{Path: "/etc/app/app.conf", Mode: 0o640, Content: []byte("a\nb\n")}
 	fixtures := map[string]memhost.Fixture{
-		"nothing wanted":        {Groups: memhost.Want()},
-		"file":                  {Groups: memhost.Want(file)},
+		"nothing wanted": {Groups: memhost.Want()},
+		"file":           {Groups: memhost.Want(file)},
+		"unit file":      {Groups: memhost.Want(kept("1", "1"))},
+		"unit file in place of another": {Groups: memhost.Want(kept("1", "1")), Host: on(func(h *memhost.Host) {
+			h.File("/etc/systemd/system/app.service", 0o600, "\"--a=2\"\n")
+		})},
 		"empty file":            {Groups: memhost.Want(resource.File{Path: "/etc/app/empty"})},
 		"file in place of ours": {Groups: memhost.Want(file), Host: on(func(h *memhost.Host) { h.File(file.Path, 0o644, "theirs") })},
 		"file with the same content": {Groups: memhost.Want(file), Host: on(func(h *memhost.Host) {

@@ -1,7 +1,7 @@
 package resource
 
 import (
-	"strings"
+	"slices"
 
 	"sigs.k8s.io/yaml"
 
@@ -16,11 +16,8 @@ type StaticPod struct {
 	// Render makes the manifest for a digest of the inputs, and the flags that are kept.
 	Render func(inputsDigest string, kept map[string]string) ([]byte, error)
 	// On lists the resources that the running pod has read at its start.
-	On []ID
-	// Keep names flags that matter to the pod when it first starts and never again, such as
-	// etcd's --initial-cluster: a manifest that is there keeps those it was given, for to change
-	// them would restart the pod for nothing.
-	Keep []string
+	On   []ID
+	Keep []string // see Starter
 }
 
 // StaticPodID is the ID of the static pod whose manifest is at path.
@@ -44,58 +41,21 @@ func (p StaticPod) Diff(v View) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	got, err := v.Observed.File(p.Path)
-	if err != nil {
-		return Change{}, err
-	}
-	content, err := p.Render(digest, p.kept(got))
-	if err != nil {
-		return Change{}, err
-	}
-	// A manifest of somebody else may have a password in it, such as that of a proxy: lines are
-	// shown of what we wrote ourselves.
-	ours := v.Observed.Manifest[string(p.ID())] == got.SHA256
-	c := File{Path: p.Path, Mode: 0o600, Content: content, Secret: !ours}.diff(got)
-	c.ID = p.ID()
-	return c, nil
+	render := func(kept map[string]string) ([]byte, error) { return p.Render(digest, kept) }
+	return starting{p, File{Path: p.Path, Mode: 0o600}, p.Keep, render}.diff(v)
 }
 
-// kept are the flags to keep of a manifest that is there. One that cannot be read keeps none, for
-// it is replaced as a whole.
-func (p StaticPod) kept(got sh.FileState) map[string]string {
-	if len(p.Keep) == 0 || !got.HasContent {
-		return nil
-	}
-	return pick(ManifestFlags(got.Content), p.Keep)
-}
-
-func pick(flags map[string]string, names []string) map[string]string {
-	picked := map[string]string{}
-	for _, name := range names {
-		if value, ok := flags[name]; ok {
-			picked[name] = value
-		}
-	}
-	return picked
-}
-
-// ManifestFlags are the flags, by name without dashes, that a pod manifest gives its first
-// container. What is no manifest has none.
-func ManifestFlags(manifest []byte) map[string]string {
+// Flags implements Starter: those that a manifest gives its first container. What is no manifest has
+// none.
+func (StaticPod) Flags(content []byte) map[string]string {
 	var pod struct {
 		Spec struct {
 			Containers []struct{ Command, Args []string }
 		}
 	}
-	flags := map[string]string{}
-	if err := yaml.Unmarshal(manifest, &pod); err != nil || len(pod.Spec.Containers) == 0 {
-		return flags
+	if err := yaml.Unmarshal(content, &pod); err != nil || len(pod.Spec.Containers) == 0 {
+		return map[string]string{}
 	}
 	first := pod.Spec.Containers[0]
-	for _, arg := range append(first.Command, first.Args...) {
-		if name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "="); ok {
-			flags[name] = value
-		}
-	}
-	return flags
+	return flagsOf(slices.Concat(first.Command, first.Args))
 }
