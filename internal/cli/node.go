@@ -3,32 +3,29 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
+	"kubewright/internal/plan"
 	"kubewright/internal/report"
+	"kubewright/inventory"
 )
 
 func newNodeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Take nodes out of the cluster",
+		Short: "Take nodes out of the cluster, or replace them",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newNodeRemoveCommand())
+	cmd.AddCommand(newNodeRemoveCommand(), newNodeReplaceCommand())
 	return cmd
 }
 
 func newNodeRemoveCommand() *cobra.Command {
-	flags := &runFlags{}
-	var yes bool
-	var o engine.RemoveOptions
-	var name string
-	cmd := onCluster(flags, &cobra.Command{
+	return aboutNode(&cobra.Command{
 		Use:   "remove NAME",
 		Short: "Drain a node, take its member out of etcd, clean the host, and forget the node",
 		Long: `Takes one node out of the cluster, a control plane as well as a worker, the first in the file as
@@ -38,10 +35,51 @@ and for a node that the inventory no longer has. Take the host out of the invent
 run apply, which tells all others.`,
 		Example: `  kubewright node remove worker2 -f cluster.yaml
   kubewright node remove cp1 -f cluster.yaml --yes --drain-timeout 10m`,
-	}, func(ctx context.Context, r *run) (*result, error) {
+	}, func(_ context.Context, _ *run, removed engine.Removal) (*result, error) {
+		return removalResult(removed), nil
+	})
+}
+
+func newNodeReplaceCommand() *cobra.Command {
+	return aboutNode(&cobra.Command{
+		Use:   "replace NAME",
+		Short: "Remove a node, and make its host a node of the cluster again",
+		Long: `Removes a node as node remove does, and then makes the host of that name in the inventory a node
+again: the same machine, cleaned, or another one that has taken its place. All other hosts are left as
+they are.`,
+		Example: `  kubewright node replace cp2 -f cluster.yaml`,
+	}, func(ctx context.Context, r *run, removed engine.Removal) (*result, error) {
+		if removed.Unreached != nil {
+			return nil, fault.New(fault.Unreachable, "%s was removed, but cannot be made a node again: %w", removed.Name, removed.Unreached).
+				WithHint("run kubewright apply when the host is there")
+		}
+		again, err := r.limitedTo(removed.Name)
+		if err != nil {
+			return nil, err
+		}
+		p, stats, err := again.Apply(ctx, func(p *plan.Plan) error {
+			r.emit(report.Notice, "", p.Summary())
+			return nil
+		})
+		r.stats = append(r.stats, stats...)
+		if err != nil {
+			return nil, err
+		}
+		return &result{document: p.Document(), text: lines([]string{removed.Name + " is a node again: " + p.Summary()})}, nil
+	})
+}
+
+// aboutNode makes a command that removes a node, and goes on with what follows.
+func aboutNode(cmd *cobra.Command, then func(context.Context, *run, engine.Removal) (*result, error)) *cobra.Command {
+	flags := &runFlags{}
+	var yes bool
+	var o engine.RemoveOptions
+	var name string
+	verb := cmd.Name()
+	onCluster(flags, cmd, func(ctx context.Context, r *run) (*result, error) {
 		if !yes && flags.output == formatJSON {
-			return nil, fault.New(fault.BadInput, "node remove asks before it removes something, and cannot with --output json").
-				WithHint("remove with --yes")
+			return nil, fault.New(fault.BadInput, "node %s asks before it removes something, and cannot with --output json", verb).
+				WithHint("say --yes")
 		}
 		var removed engine.Removal
 		stats, err := r.RemoveNode(ctx, name, o, func(what engine.Removal) error {
@@ -52,7 +90,7 @@ run apply, which tells all others.`,
 		if err != nil {
 			return nil, err
 		}
-		return removalResult(removed), nil
+		return then(ctx, r, removed)
 	})
 	cmd.Args = cobra.ExactArgs(1)
 	run := cmd.RunE
@@ -68,6 +106,13 @@ run apply, which tells all others.`,
 	cmd.Flags().BoolVar(&o.Force, "force", false, "evict pods that no controller makes anew elsewhere, too")
 	cmd.Flags().BoolVar(&o.DeleteEmptyDir, "delete-emptydir-data", false, "evict pods with data in an emptyDir, too, which is lost")
 	return cmd
+}
+
+// limitedTo is an engine like the run's, for one host.
+func (r *run) limitedTo(name string) (*engine.Engine, error) {
+	options := r.Options
+	options.Limit = func(h inventory.Host) bool { return h.Name == name }
+	return engine.New(options)
 }
 
 // removalLines say what is done, or was.
@@ -123,8 +168,7 @@ func removalResult(r engine.Removal) *result {
 	text := []string{fmt.Sprintf("%s is no node of the cluster any more; take it out of the inventory, and run kubewright apply.", r.Name)}
 	if r.Unreached != nil {
 		d.Unreached = r.Unreached.Error()
-		text = append(text, "The host was not cleaned. Do not start it with this disk: its kubelet would register the node again; "+
-			strings.Join([]string{"wipe it", "or run kubewright reset --limit " + r.Name + " when it is back"}, ", ")+".")
+		text = append(text, "The host was not cleaned: its kubelet would register the node again. Wipe it, or run kubewright reset --limit "+r.Name+" when it is back.")
 	}
 	return &result{document: d, text: lines(text)}
 }

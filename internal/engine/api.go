@@ -3,12 +3,10 @@ package engine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -189,52 +187,6 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// anyAPI is the condition that some API server is ready. The first that is serves the run from then on.
-type anyAPI struct{ session *Session }
-
-// String implements kube.Condition.
-func (anyAPI) String() string { return "an API server to be ready" }
-
-// Check implements kube.Condition: it asks all of them at once.
-func (a anyAPI) Check(ctx context.Context) (ready bool, detail string, err error) {
-	type answer struct {
-		name   string
-		ready  bool
-		detail string
-	}
-	planes := a.session.controlPlanes()
-	if len(planes) == 0 {
-		return false, "", fault.New(fault.Unreachable, "no control plane was reached")
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answers := make(chan answer, len(planes))
-	for _, m := range planes {
-		go func() {
-			client, err := a.session.client(m.Name)
-			got := answer{name: m.Name}
-			if err == nil {
-				got.ready, got.detail, err = client.APIReady().Check(ctx)
-			}
-			got.detail = m.Name + ": " + cmp.Or(got.detail, errText(err)) // a server that is not ready says why
-			answers <- got
-		}()
-	}
-	var details []string
-	for range planes {
-		got := <-answers
-		if got.ready {
-			a.session.api.mu.Lock()
-			defer a.session.api.mu.Unlock()
-			a.session.api.from = got.name
-			return true, "", nil
-		}
-		details = append(details, got.detail)
-	}
-	slices.Sort(details)
-	return false, strings.Join(details, "; "), nil
-}
-
 func (s *Session) diffObjects(ctx context.Context, objects []kube.Object) ([]plan.ObjectChange, error) {
 	client, err := s.client("")
 	if err != nil {
@@ -344,6 +296,9 @@ func (s *Session) applyObjects(ctx context.Context, p plan.Phase, scope []invent
 		if ctx.Err() != nil {
 			return err
 		}
+		if client, err = s.chooseAPI(ctx); err != nil {
+			return err
+		}
 	}
 }
 
@@ -363,65 +318,4 @@ func (s *Session) applyOnce(ctx context.Context, p plan.Phase, client *kube.Clie
 		}
 	}
 	return nil
-}
-
-// awaitAll waits for conditions, all at once, each until its deadline.
-func (s *Session) awaitAll(ctx context.Context, phase, hostName string, conditions []plan.Condition) error {
-	errs := make([]error, len(conditions))
-	var wg sync.WaitGroup
-	for i, c := range conditions {
-		wg.Go(func() { errs[i] = s.await(ctx, phase, hostName, c) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-func (s *Session) await(ctx context.Context, phase, hostName string, c plan.Condition) error {
-	condition, err := s.condition(c)
-	if err != nil {
-		return err
-	}
-	return s.awaitCondition(ctx, phase, hostName, condition)
-}
-
-func (s *Session) awaitCondition(ctx context.Context, phase, hostName string, condition kube.Condition) error {
-	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
-	defer cancel()
-	start := s.Now()
-	err := kube.Wait(ctx, condition, func(detail string) {
-		s.emit(report.Event{Kind: report.Waiting, Host: hostName, Phase: phase, Message: condition.String() + ": " + detail})
-	})
-	s.emit(report.Event{Kind: report.WaitDone, Host: hostName, Phase: phase, Message: condition.String(), Duration: s.Now().Sub(start), Err: err})
-	if err != nil {
-		return &fault.Error{Kind: fault.Unhealthy, Host: hostName, Op: phase, Err: err}
-	}
-	return nil
-}
-
-// condition binds a condition to the client that can see it.
-func (s *Session) condition(c plan.Condition) (kube.Condition, error) {
-	if c.Kind == plan.APIReady && c.Name == "" {
-		return anyAPI{s}, nil
-	}
-	name := ""
-	if c.Kind == plan.APIReady {
-		name = c.Name
-	}
-	client, err := s.client(name)
-	if err != nil {
-		return nil, err
-	}
-	switch c.Kind {
-	case plan.APIReady:
-		return client.APIReady(), nil
-	case plan.NodeRegistered:
-		return client.NodeRegistered(c.Name), nil
-	case plan.NodeReady:
-		return client.NodeReady(c.Name), nil
-	case plan.DeploymentAvailable:
-		return client.DeploymentAvailable(c.Namespace, c.Name), nil
-	case plan.DaemonSetReady:
-		return client.DaemonSetReady(c.Namespace, c.Name), nil
-	}
-	return nil, fmt.Errorf("unknown condition %q", c.Kind)
 }

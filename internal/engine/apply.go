@@ -78,16 +78,23 @@ func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err 
 	segments := plan.Segments(s.Phases, m.Host, s.rolls(m))
 	defer s.rollout.end(m.Name)
 	for i, segment := range segments {
+		if !slices.ContainsFunc(segments[i:], func(left []plan.Phase) bool { return left[0].Rolling }) {
+			s.rollout.end(m.Name) // nothing is left for which others might wait
+		}
 		if err := done.awaitBarriers(ctx, segment); err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: segment[0].Name, Err: fmt.Errorf("not begun: %w", err)}
 		}
 		names := s.phasesToRun(segment)
-		if i == 0 && s.Only == nil {
-			names["prune"] = true
+		last := i == len(segments)-1
+		if last && s.Only == nil {
+			names["prune"] = true // when nothing leads to what is wanted no more
 		}
-		in, act := part{phases: names, last: i == len(segments)-1}, s.act
+		in, act := part{phases: names, last: last}, s.act
 		if segment[0].Rolling && s.rolls(m) {
 			act = func(ctx context.Context, m *member, in part) error { return s.roll(ctx, m, segment, in) }
+		}
+		if err := s.afterFirstMembers(ctx, m, segment); err != nil {
+			return err
 		}
 		if err := act(ctx, m, in); err != nil {
 			return err

@@ -65,6 +65,7 @@ func (e *Engine) open(ctx context.Context, locks *locks) (*Session, error) {
 // something, and looks at each. Why a host was not seen is in its member.
 func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 	s := &Session{Engine: e, locks: locks}
+	s.etcd = s.newEtcdState()
 	for _, h := range e.Cluster.Hosts {
 		wanted := e.Limit(h)
 		if wanted || h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleEtcd) {

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/etcd"
 	"kubewright/internal/kube"
@@ -107,7 +106,7 @@ func (s *Session) compareMembers(found []etcd.Member) (orphans []string, err err
 
 // etcdConfig is how the member on a host is reached: through the host's connection.
 func (s *Session) etcdConfig(m *member) (etcd.Config, error) {
-	pair, err := s.pki.Etcd.Issue(certs.Request{CommonName: "kube-etcd-healthcheck-client", Client: true, Lifetime: operatorLifetime}, s.env())
+	pair, err := s.etcd.pair()
 	if err != nil {
 		return etcd.Config{}, err
 	}

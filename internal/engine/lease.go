@@ -52,7 +52,7 @@ func (s *Session) takeLease(ctx context.Context, nonce string, force bool) (*kub
 		s.emit(report.Event{Kind: report.Waiting, Message: "the lease of the cluster: " + detail})
 	}
 	for {
-		client, err := s.client("")
+		client, err := s.chooseAPI(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -8,11 +8,13 @@ import (
 	"strings"
 	"sync"
 
+	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/etcd"
 	"kubewright/internal/fault"
 	"kubewright/internal/membership"
 	"kubewright/internal/plan"
+	"kubewright/internal/report"
 	"kubewright/internal/resource"
 	"kubewright/internal/sh"
 	"kubewright/inventory"
@@ -34,40 +36,118 @@ type etcdState struct {
 	// phase is the one in which hosts become members, "" where these phases have none.
 	phase string
 	// running is set when there are members, whether they answer or not; quorum, when most of them
-	// answered while the plan was made.
-	running, quorum bool
+	// answered while the plan was made; settled, when this run changes no membership.
+	running, quorum, settled bool
 	// hosts are those that the inventory wants as members, as they were seen.
 	hosts []membership.Host
+	// planes are the hosts that were control planes when the plan was made.
+	planes map[string]bool
 	// foreseen are the changes of the membership, in the order in which they will be made.
 	foreseen []membership.Action
+	// joining are those that do not vote yet, and do when this run is through with them.
+	joining map[string]bool
+	// pair is what the run authenticates to members with, made when it is first needed.
+	pair func() (certs.Pair, error)
+}
+
+// newEtcdState begins a run's knowledge of etcd.
+func (s *Session) newEtcdState() etcdState {
+	return etcdState{phase: s.membersPhase(), joining: map[string]bool{}, pair: sync.OnceValues(func() (certs.Pair, error) {
+		return s.pki.Etcd.Issue(certs.Request{CommonName: "kube-etcd-healthcheck-client", Client: true, Lifetime: operatorLifetime}, s.env())
+	})}
 }
 
 // foresee finds out who the members of etcd are, and how they become those that the inventory
 // wants. What would cost the quorum is refused here, before anything is changed.
 func (s *Session) foresee(ctx context.Context) error {
-	s.etcd = etcdState{phase: s.membersPhase()}
-	if s.etcd.phase == "" || !slices.ContainsFunc(s.wanted(), func(m *member) bool { return m.Has(inventory.RoleEtcd) }) {
+	if s.etcd.phase == "" || !slices.ContainsFunc(s.wanted(), func(m *member) bool { return m.Has(inventory.RoleEtcd) || m.Has(inventory.RoleControlPlane) }) {
 		return nil
 	}
 	s.etcd.hosts = s.etcdHosts()
+	s.etcd.running = slices.ContainsFunc(s.etcd.hosts, func(h membership.Host) bool { return h.Data })
+	s.etcd.planes = map[string]bool{}
+	for _, m := range s.hosts {
+		s.etcd.planes[m.Name] = m.seen && m.Has(inventory.RoleControlPlane) && m.keepsAuthorities()
+	}
+	s.etcd.settled = s.Only != nil && !s.Only[s.etcd.phase]
 	w := s.etcdWorld(ctx)
-	actions, err := membership.Foresee(w)
+	s.etcd.quorum = slices.ContainsFunc(w.Views, func(v membership.View) bool { return v.Quorum })
+	if s.etcd.settled {
+		s.tellVoters(w, nil)
+		return nil
+	}
+	decision, err := membership.Decide(w)
 	if err != nil {
 		return refusal(err)
 	}
-	s.etcd.foreseen = actions
-	s.etcd.quorum = slices.ContainsFunc(w.Views, func(v membership.View) bool { return v.Quorum })
-	s.etcd.running = slices.ContainsFunc(s.etcd.hosts, func(h membership.Host) bool { return h.Data })
-	for _, a := range actions {
+	for _, notice := range decision.Notices {
+		s.emit(report.Event{Kind: report.Notice, Message: "etcd: " + notice})
+	}
+	if s.etcd.foreseen, err = membership.Foresee(w); err != nil {
+		return refusal(err)
+	}
+	s.etcd.foreseen = slices.DeleteFunc(s.etcd.foreseen, func(a membership.Action) bool {
+		return a.Host != "" && !s.member(a.Host).wanted
+	})
+	for _, a := range s.etcd.foreseen {
 		switch a.Kind {
+		case membership.Promote:
+			s.etcd.joining[a.Host] = true
 		case membership.Bootstrap:
 			s.etcd.running = false // its members start together
 			s.member(a.Host).target.Etcd = plan.EtcdStart{InitialCluster: a.InitialCluster}
 		case membership.Start:
+			if s.Only != nil {
+				return fault.New(fault.BadInput, "%s joins etcd, which takes all phases of the host, and --phase leaves some out", a.Host).WithHint("run without --phase")
+			}
 			s.member(a.Host).target.Etcd = plan.EtcdStart{InitialCluster: a.InitialCluster, Existing: true}
 		}
 	}
+	s.tellVoters(w, s.etcd.foreseen)
 	return nil
+}
+
+// tellVoters tells all hosts who votes in etcd when this run is through. While no majority answers
+// that is not known, and what was noted last holds.
+func (s *Session) tellVoters(w membership.World, foreseen []membership.Action) {
+	voters := map[string]string{} // name by peer URL
+	for _, v := range w.Voters() {
+		if len(v.PeerURLs) > 0 {
+			voters[v.PeerURLs[0]] = v.Name
+		}
+	}
+	if len(voters) == 0 {
+		foreseen = nil // what changes is known, but not of what: the next run tells
+	}
+	for _, a := range foreseen {
+		switch a.Kind {
+		case membership.Remove:
+			delete(voters, a.PeerURL)
+		case membership.Promote:
+			voters[s.peerURL(a.Host)] = a.Host
+		}
+	}
+	var list []string
+	for url, name := range voters {
+		list = append(list, name+"="+url)
+	}
+	slices.Sort(list)
+	for _, m := range s.hosts {
+		m.target.Voters = strings.Join(list, ",")
+		if noted := m.noted(); len(list) == 0 && s.etcd.running && noted != "" {
+			m.target.Voters = noted
+		}
+	}
+}
+
+func (s *Session) peerURL(host string) string { return cluster.PeerURL(s.member(host).Host) }
+
+// noted is what the host was told of the members last, "" for nothing.
+func (m *member) noted() string {
+	if m.observed == nil {
+		return ""
+	}
+	return strings.TrimSpace(string(m.observed.Files[sh.MembersPath].Content))
 }
 
 // memberActions are the changes of the membership as a plan shows them. That a member is started is
@@ -107,6 +187,8 @@ func (s *Session) etcdHosts() []membership.Host {
 		host := membership.Host{Name: h.Name, PeerURL: cluster.PeerURL(h)}
 		if i := slices.IndexFunc(s.hosts, func(m *member) bool { return m.Name == h.Name }); i >= 0 && s.hosts[i].observed != nil {
 			host = s.etcdHost(s.hosts[i])
+			// One that this run leaves alone is not to join, as if it had not been looked at.
+			host.Seen = host.Data || s.hosts[i].wanted
 		}
 		hosts = append(hosts, host)
 	}
@@ -115,33 +197,37 @@ func (s *Session) etcdHosts() []membership.Host {
 
 func (s *Session) etcdHost(m *member) membership.Host {
 	host := membership.Host{Name: m.Name, PeerURL: cluster.PeerURL(m.Host), Seen: true, Data: m.facts.Foreign.EtcdData}
-	if mark := strings.TrimSpace(string(m.observed.Files[sh.MembersPath].Content)); mark != "" {
+	if mark := m.noted(); mark != "" {
 		for _, member := range strings.Split(mark, ",") {
 			_, url, _ := strings.Cut(member, "=")
 			host.Mark = append(host.Mark, url)
 		}
 	}
-	for _, id := range s.memberPods(m) {
-		host.Initial = resource.ManifestFlags(m.observed.Files[id.Name()].Content)[templates.EtcdInitialCluster]
+	for _, r := range s.memberParts(m) {
+		if starter, ok := r.(resource.Starter); ok {
+			host.Initial = starter.Flags(m.observed.Files[r.ID().Name()].Content)[templates.EtcdInitialCluster]
+		}
 	}
 	return host
 }
 
-// memberPods are the static pods that make a host a member.
-func (s *Session) memberPods(m *member) []resource.ID {
-	var ids []resource.ID
+// memberParts are what makes a host a member, in the order in which it is taken away: the static pod,
+// or the service and then its file.
+func (s *Session) memberParts(m *member) []resource.Resource {
+	var parts []resource.Resource
 	groups, err := plan.Desired(s.Phases, s.Cluster, plan.Target{Host: m.Host})
 	if err != nil {
 		return nil // the look that was made with the same groups has failed before
 	}
 	for _, g := range groups {
 		for _, r := range g.Resources {
-			if g.Phase == s.etcd.phase && r.ID().Kind() == "pod" {
-				ids = append(ids, r.ID())
+			_, starts := r.(resource.Starter)
+			if g.Phase == s.etcd.phase && (starts || r.ID().Kind() == "unit") {
+				parts = append([]resource.Resource{r}, parts...)
 			}
 		}
 	}
-	return ids
+	return parts
 }
 
 // etcdWorld asks all members at once, each through its own host, and those that do not answer
@@ -179,10 +265,10 @@ func toMembers(found []etcd.Member) []membership.Member {
 }
 
 // probeMembers finds out which members of a quorum's list are well: those that have answered, and
-// those that do when they are asked through another member's host.
+// those that do when they are asked through the hosts of the others.
 func (s *Session) probeMembers(ctx context.Context, w *membership.World, views []*etcd.View) {
 	answered := map[uint64]bool{}
-	var through *member
+	var through []*member
 	var list []etcd.Member
 	for i, v := range views {
 		if v == nil {
@@ -190,11 +276,8 @@ func (s *Session) probeMembers(ctx context.Context, w *membership.World, views [
 		}
 		answered[v.MemberID] = v.Quorum || v.Learner
 		if v.Quorum {
-			through, list = s.member(s.etcd.hosts[i].Name), v.Members
+			through, list = append(through, s.member(s.etcd.hosts[i].Name)), v.Members
 		}
-	}
-	if through == nil {
-		return
 	}
 	health := make([]membership.Tri, len(list))
 	var wg sync.WaitGroup
@@ -218,18 +301,32 @@ func (s *Session) probeMembers(ctx context.Context, w *membership.World, views [
 	}
 }
 
-func (s *Session) probeMember(ctx context.Context, through *member, clientURL string) membership.Tri {
-	config, err := s.etcdConfig(through)
-	if err != nil {
-		return membership.Unknown
+// probeMember asks a member through several hosts at once. One way to it is enough; that none is there
+// is not said when a tunnel is what failed.
+func (s *Session) probeMember(ctx context.Context, through []*member, clientURL string) membership.Tri {
+	answers := make([]membership.Tri, len(through))
+	var wg sync.WaitGroup
+	for i, m := range through {
+		wg.Go(func() {
+			config, err := s.etcdConfig(m)
+			if err != nil {
+				return
+			}
+			config.Endpoint = clientURL
+			view, err := s.viewAt(ctx, config)
+			switch {
+			case err == nil && (view.Quorum || view.Learner):
+				answers[i] = membership.Yes
+			case !lost(err):
+				answers[i] = membership.No
+			}
+		})
 	}
-	config.Endpoint = clientURL
-	view, err := s.viewAt(ctx, config)
-	switch {
-	case err != nil:
-		return membership.No
-	case view.Quorum, view.Learner:
-		return membership.Yes
+	wg.Wait()
+	for _, verdict := range []membership.Tri{membership.Yes, membership.Unknown} {
+		if slices.Contains(answers, verdict) {
+			return verdict
+		}
 	}
 	return membership.No
 }

@@ -60,8 +60,26 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 		p.Hosts = append(p.Hosts, s.limited(m.plan))
 	}
 	p.Actions = s.memberActions()
-	p.Objects, err = s.planObjects(ctx)
+	if p.Objects, err = s.planObjects(ctx); err == nil && s.apiThere {
+		p.Orphans, err = s.orphans(ctx)
+	}
 	return p, err
+}
+
+// orphans are the nodes of the cluster that are no hosts of the inventory.
+func (s *Session) orphans(ctx context.Context) ([]string, error) {
+	client, err := s.client("")
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := client.Nodes(ctx)
+	var names []string
+	for _, n := range nodes {
+		if !slices.ContainsFunc(s.Cluster.Hosts, func(h inventory.Host) bool { return h.Name == n.Name }) {
+			names = append(names, n.Name)
+		}
+	}
+	return names, err
 }
 
 // wanted are the members in the scope of this run.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -99,8 +98,8 @@ func (r *removal) assess(ctx context.Context) error {
 		r.member.plan = plan.Reset(r.Name, r.member.observed.Manifest)
 		r.Things = len(r.member.plan.Items)
 	}
-	r.etcd = etcdState{phase: r.membersPhase()}
-	r.etcd.hosts = r.etcdHosts()
+	// Who joins is none of a removal's business: only members are looked at.
+	r.etcd.hosts = slices.DeleteFunc(r.etcdHosts(), func(h membership.Host) bool { return !h.Data && h.Name != r.Name })
 	actions, err := membership.Decide(r.world(ctx))
 	if err != nil {
 		return refusal(err)
@@ -201,7 +200,7 @@ func (r *removal) leaveEtcd(ctx context.Context) error {
 			return nil
 		}
 		if err := r.change(ctx, &member{Host: inventory.Host{Name: r.Name}}, removals[0]); err != nil {
-			return errors.Join(&fault.Error{Kind: fault.ChangeFailed, Host: r.Name, Op: r.etcd.phase, Err: err})
+			return &fault.Error{Kind: fault.ChangeFailed, Host: r.Name, Op: r.etcd.phase, Err: err}
 		}
 	}
 }

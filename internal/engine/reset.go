@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 
+	"kubewright/cluster"
 	"kubewright/internal/fault"
 	"kubewright/internal/plan"
+	"kubewright/internal/report"
 	"kubewright/internal/sh"
+	"kubewright/inventory"
 )
 
 // Reset removes from the hosts in scope what their manifests list, and the containers,
@@ -35,6 +38,7 @@ func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 			p.Hosts = append(p.Hosts, m.plan)
 		}
 	}
+	s.warnOfMembers(e.Cluster)
 	if err := confirm(p); err != nil {
 		return p, s.stats(), err
 	}
@@ -44,6 +48,19 @@ func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 		errs = append(errs, m.err)
 	}
 	return p, s.stats(), errors.Join(errs...)
+}
+
+// warnOfMembers says when a reset takes members from an etcd of which others are left.
+func (s *Session) warnOfMembers(whole *cluster.Cluster) {
+	var leaving []string
+	for _, m := range s.hosts {
+		if m.Has(inventory.RoleEtcd) && m.facts.Foreign.EtcdData {
+			leaving = append(leaving, m.Name)
+		}
+	}
+	if all := len(whole.EtcdMembers()); len(leaving) > 0 && len(leaving) < all {
+		s.emit(report.Event{Kind: report.Warning, Message: fmt.Sprintf("%s: members of an etcd of %d, which goes on to count them; kubewright node remove takes a member out of it first", strings.Join(leaving, ", "), all)})
+	}
 }
 
 // openForReset connects to the hosts in scope only: a cluster whose control plane is gone

@@ -28,7 +28,7 @@ func (e *Engine) Verify(ctx context.Context, patience time.Duration) (_ []kube.C
 }
 
 func (s *Session) verify(ctx context.Context, patience time.Duration) ([]kube.Check, error) {
-	client, err := s.client("")
+	client, err := s.chooseAPI(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,9 @@ func (s *Session) verify(ctx context.Context, patience time.Duration) ([]kube.Ch
 		DNSDomain: network.DNSDomain, APIPort: s.Cluster.APIPort, Patience: patience,
 	}
 	for _, m := range s.wanted() {
+		if !m.Has(inventory.RoleControlPlane) && !m.Has(inventory.RoleWorker) {
+			continue // a host of etcd alone is no node
+		}
 		in.Nodes = append(in.Nodes, kube.VerifyNode{Name: m.Name, IP: m.NodeIP, ControlPlane: m.Has(inventory.RoleControlPlane), Dial: s.dialVia(m)})
 	}
 	return append(s.verifyEtcd(ctx), client.Verify(ctx, in)...), nil
@@ -57,7 +60,7 @@ func (s *Session) verifyPhase(ctx context.Context, phase string) error {
 	if err != nil {
 		return err
 	}
-	s.emit(report.Event{Kind: report.Notice, Phase: phase, Message: fmt.Sprintf("%d functional checks from %d nodes", len(checks), len(s.wanted()))})
+	s.emit(report.Event{Kind: report.Notice, Phase: phase, Message: fmt.Sprintf("%d functional checks from %d hosts", len(checks), len(s.wanted()))})
 	return Unhealthy(checks)
 }
 

@@ -240,18 +240,3 @@ func (f *fakeMember) MemberRemove(ctx context.Context, request *etcdserverpb.Mem
 	})
 	return &etcdserverpb.MemberRemoveResponse{}, err
 }
-
-func (f *fakeMember) MoveLeader(ctx context.Context, request *etcdserverpb.MoveLeaderRequest) (*etcdserverpb.MoveLeaderResponse, error) {
-	err := f.change(ctx, "MoveLeader", func() error {
-		m := f.find(request.TargetID)
-		switch {
-		case f.leader != f.self:
-			return rpctypes.ErrGRPCNotLeader
-		case m == nil || m.IsLearner:
-			return rpctypes.ErrGRPCBadLeaderTransferee
-		}
-		f.leader = request.TargetID
-		return nil
-	})
-	return &etcdserverpb.MoveLeaderResponse{}, err
-}

@@ -25,6 +25,9 @@ var (
 	// ErrNotInSync means that a learner has not caught up with the leader yet, or has not been
 	// started: wait and ask again.
 	ErrNotInSync = errors.New("the learner is not in sync with the leader yet")
+	// ErrUnanswered means that no answer came in time: what was asked for may have happened all the
+	// same. It is safe to ask again.
+	ErrUnanswered = errors.New("no answer in time, it may have happened all the same")
 	// ErrMemberGone means that there is no member of that identifier, or not any more. Etcd never
 	// takes it back under this identifier.
 	ErrMemberGone = errors.New("no such member; add it again")
@@ -115,35 +118,6 @@ func (c *Client) Remove(ctx context.Context, id uint64) error {
 	return nil
 }
 
-// MoveLeader lets another voter lead if this member does. Nothing is done if another leads already,
-// whichever it is. It is ErrNoQuorum if nobody leads.
-//
-// It is safe to repeat, which the etcd client does by itself when the connection breaks: if the
-// leader has moved although the answer was lost, this member does not lead any more.
-func (c *Client) MoveLeader(ctx context.Context, to uint64) error {
-	doing := "make " + hex(to) + " the leader"
-	self, err := c.status(ctx)
-	switch {
-	case err != nil:
-		return c.failure(doing, err)
-	case self.Leader == 0:
-		return c.failure(doing, ErrNoQuorum)
-	case self.Leader != self.Header.GetMemberId() || self.Leader == to:
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	_, err = c.client.MoveLeader(ctx, to)
-	switch {
-	case err == nil, errors.Is(err, rpctypes.ErrNotLeader):
-		return nil
-	case errors.Is(err, rpctypes.ErrBadLeaderTransferee):
-		return c.failure(doing, fmt.Errorf("it is not a voter: %w", err))
-	default: // which etcd says when it has waited in vain, too
-		return c.failure(doing, fmt.Errorf("it is not known to have taken over; does it run? %w", err))
-	}
-}
-
 // look lists the members before something is changed. Only a quorum can change anything, and its
 // list tells a change that is done already from one that is refused.
 func (c *Client) look(ctx context.Context, doing string) ([]Member, error) {
@@ -174,7 +148,7 @@ func (c *Client) refusal(doing string, err error) error {
 		}
 	}
 	if unanswered(err) {
-		err = fmt.Errorf("no answer in time, it may have happened all the same; it is safe to try again: %w", err)
+		err = fmt.Errorf("%w: %w", ErrUnanswered, err)
 	}
 	return c.failure(doing, err)
 }

@@ -185,41 +185,6 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-func TestMoveLeader(t *testing.T) {
-	t.Parallel()
-	asked := []string{"MoveLeader"}
-	tests := []struct {
-		change
-		leader uint64
-	}{
-		{change{name: "it leads", asked: asked}, cp2},
-		{change{name: "the other leads", world: func(f *fakeMember) { f.leader = cp2 }}, cp2},
-		{change{name: "a third leads", world: func(f *fakeMember) { f.leader = cp3 }}, cp3},
-		{change{name: "a third leads meanwhile", asked: asked, world: func(f *fakeMember) {
-			f.before["MoveLeader"] = func() error { f.with(func() { f.leader = cp3 }); return nil }
-		}}, cp3},
-		{change{name: "nobody leads", world: func(f *fakeMember) { f.leader = 0 }, is: etcd.ErrNoQuorum, says: "make c2 the leader: "}, 0},
-		{change{
-			name: "to a learner", world: func(f *fakeMember) { f.find(cp2).IsLearner = true }, asked: asked,
-			is: rpctypes.ErrBadLeaderTransferee, says: "it is not a voter",
-		}, cp1},
-		{change{
-			name:  "the other is down",
-			world: refused("MoveLeader", errors.New("etcdserver: request timed out, leader transfer took too long")), says: "does it run?",
-		}, cp1},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			fake := test.run(t, func(c *etcd.Client) error { return c.MoveLeader(t.Context(), cp2) })
-			fake.with(func() {
-				if fake.leader != test.leader {
-					t.Errorf("%x leads, want %x", fake.leader, test.leader)
-				}
-			})
-		})
-	}
-}
-
 // TestLostAnswer: each change happens, its answer is lost, and it is asked for again.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
@@ -235,7 +200,6 @@ func TestLostAnswer(t *testing.T) {
 		}, 1},
 		{"MemberPromote", func(t *testing.T, c *etcd.Client) error { return c.Promote(t.Context(), cp3) }, 1},
 		{"MemberRemove", func(t *testing.T, c *etcd.Client) error { return c.Remove(t.Context(), cp2) }, 1},
-		{"MoveLeader", func(t *testing.T, c *etcd.Client) error { return c.MoveLeader(t.Context(), cp2) }, 2},
 	}
 	for _, test := range tests {
 		t.Run(test.call, func(t *testing.T) {

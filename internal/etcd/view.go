@@ -73,23 +73,6 @@ func (c *Client) view(ctx context.Context) (View, error) {
 	return view, nil
 }
 
-// Healthy returns nil if the member behind another client URL answers, and why it does not
-// otherwise. It is reached through the same dialer: this is for members whose own host has no
-// connection. The member need not have a quorum.
-func (c *Client) Healthy(ctx context.Context, clientURL string) (err error) {
-	config := c.config
-	config.Endpoint = clientURL
-	other, err := New(config)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, other.Close()) }()
-	if _, err := other.status(ctx); err != nil {
-		return other.failure("see whether it answers", err)
-	}
-	return nil
-}
-
 // status asks the member about itself, which it answers without any other.
 func (c *Client) status(ctx context.Context) (*clientv3.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)

@@ -96,7 +96,6 @@ func TestNoAnswer(t *testing.T) {
 		}},
 		{"promote c2", func(ctx context.Context, c *etcd.Client) error { return c.Promote(ctx, cp2) }},
 		{"remove c2", func(ctx context.Context, c *etcd.Client) error { return c.Remove(ctx, cp2) }},
-		{"make c2 the leader", func(ctx context.Context, c *etcd.Client) error { return c.MoveLeader(ctx, cp2) }},
 		{"look at the cluster", func(ctx context.Context, c *etcd.Client) error { _, err := c.View(ctx); return err }},
 	}
 	members := []struct {
@@ -176,35 +175,6 @@ func TestViewErrors(t *testing.T) {
 			t.Errorf("error is %v", err)
 		}
 	})
-}
-
-func TestHealthy(t *testing.T) {
-	t.Parallel()
-	fake := startFake(t)
-	own := fake.config()
-	own.Endpoint = paused(t) // its own member has no part in the answer
-	var dialled atomic.Pointer[string]
-	own.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		dialled.Store(&addr)
-		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}
-	client := newClient(t, own)
-	fake.with(func() { fake.noQuorum, fake.leader = true, 0 })
-	if err := client.Healthy(t.Context(), fake.Endpoint); err != nil {
-		t.Error(err)
-	}
-	if addr := dialled.Load(); addr == nil || "https://"+*addr != fake.Endpoint {
-		t.Errorf("the dialer was asked for %v, want %s", addr, fake.Endpoint)
-	}
-	for _, test := range []struct{ url, want string }{
-		{paused(t), "see whether it answers: it does not answer"},
-		{"http://10.0.0.1:2379", "of the form https://host:port"},
-		{startFake(t).Endpoint, "certificate signed by unknown authority"},
-	} {
-		if err := client.Healthy(t.Context(), test.url); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.url) {
-			t.Errorf("error is %v, want %q about %s", err, test.want, test.url)
-		}
-	}
 }
 
 // TestRedial: a member that was away for long is tried again soon. At the pace of gRPC, which slows

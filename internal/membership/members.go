@@ -73,7 +73,7 @@ func (s *situation) matchHosts() error {
 			if answered && view.MemberID == m.ID {
 				own = i
 			}
-			if m.hasPeer(h.PeerURL) {
+			if m.At(h.PeerURL) {
 				at = i
 			}
 		}

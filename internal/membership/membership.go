@@ -11,6 +11,8 @@
 // What etcd accepts is that of etcd 3.7, which refuses more than the arithmetic of Raft does.
 package membership
 
+import "slices"
+
 // Tri is an answer that may be missing.
 type Tri int
 
@@ -72,6 +74,20 @@ type World struct {
 	// Remove names hosts or members that were asked to be removed. A host of the inventory that is
 	// named here is removed and does not join again as long as it is named.
 	Remove []string
+}
+
+// At tells whether the other members reach the member at a peer URL, however that is written.
+func (m Member) At(peerURL string) bool {
+	return slices.Contains(peerSet(m.PeerURLs), canonical(peerURL))
+}
+
+// Voters are the members that vote, in a list that a quorum has confirmed; none without such a list.
+func (w World) Voters() []Member {
+	i := slices.IndexFunc(w.Views, func(v View) bool { return v.Quorum })
+	if i < 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(w.Views[i].Members), func(m Member) bool { return m.Learner })
 }
 
 // Kind is what an action does.

@@ -226,7 +226,7 @@ func (s *situation) isFormer(h Host) error {
 	}
 	marked := peerSet(h.Mark)
 	if !slices.ContainsFunc(s.members, func(m member) bool {
-		return slices.ContainsFunc(marked, m.hasPeer)
+		return slices.ContainsFunc(marked, m.At)
 	}) {
 		return refuse("%s has data of etcd, and its mark names the members %s, none of which is a member of this cluster: it is the data of another one",
 			h.Name, list(marked)).

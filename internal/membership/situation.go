@@ -47,10 +47,6 @@ func (m member) String() string {
 // peerURL is where it is for sentences; etcd lists none without.
 func (m member) peerURL() string { return strings.Join(m.PeerURLs, ",") }
 
-func (m member) hasPeer(peerURL string) bool {
-	return slices.Contains(peerSet(m.PeerURLs), canonical(peerURL))
-}
-
 // assess puts the world in order, or refuses one that contradicts itself.
 func assess(w World) (*situation, error) {
 	s := &situation{hosts: slices.Clone(w.Hosts), views: slices.Clone(w.Views), leaving: slices.Clone(w.Remove)}

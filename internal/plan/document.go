@@ -24,6 +24,8 @@ type (
 		Actions []DocumentAction `json:"actions"`
 		// Preflight is what the checks found, one entry a host.
 		Preflight []DocumentResult `json:"preflight"`
+		// Orphans are the nodes of the cluster that the inventory does not have.
+		Orphans []string `json:"orphans,omitempty"`
 		// Unreached maps the hosts that could not be looked at to the reason.
 		Unreached map[string]string `json:"unreached,omitempty"`
 	}
@@ -81,7 +83,7 @@ func (p Plan) Document() Document {
 	d := Document{
 		Cluster: p.Cluster, Empty: p.Empty(), NewPKI: p.NewPKI, CA: p.CA,
 		Hosts: []DocumentHost{}, Objects: []DocumentObject{}, Actions: []DocumentAction{},
-		Preflight: DocumentResults(p.Checks), Unreached: Reasons(p.Unreached),
+		Preflight: DocumentResults(p.Checks), Orphans: p.Orphans, Unreached: Reasons(p.Unreached),
 	}
 	for _, h := range p.Hosts {
 		host := documentHost(h)

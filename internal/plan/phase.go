@@ -74,6 +74,9 @@ type Target struct {
 	PKI       *certs.Bundle
 	Artifacts map[string]resource.Artifact
 	Env       certs.Env
+	// Voters are the members of etcd that vote once this run is through, name=peer URL, separated by
+	// commas; "" for all that the inventory wants.
+	Voters string
 	// Etcd is how a member of etcd starts on the host for the first time; zero for one that runs,
 	// or once did.
 	Etcd EtcdStart

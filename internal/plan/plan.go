@@ -20,6 +20,8 @@ type Plan struct {
 	States map[string]check.State
 	// Checks is what preflight found.
 	Checks []check.Result
+	// Orphans are the nodes of the cluster that the inventory does not have. They are left as they are.
+	Orphans []string
 	// Unreached names the hosts that could not be looked at, with the reason.
 	Unreached map[string]error
 }

@@ -26,6 +26,9 @@ func (p Plan) Text(w io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(unreached)) {
 		t.line("not reached  %s: %s", name, unreached[name])
 	}
+	for _, name := range p.Orphans {
+		t.line("not in the inventory  %s: a node of the cluster; it is left as it is", name)
+	}
 	t.hosts(p)
 	t.actions(p.Actions)
 	for _, o := range p.Objects {

@@ -38,6 +38,8 @@ func everything() Plan {
 			{Check: "swap", Host: "cp1", Severity: check.Refuse, Ignored: true, Message: "swap is on"},
 			{Check: "hostname", Host: "cp1", Severity: check.Info, Message: "the host calls itself box"},
 		},
+		Orphans:   []string{"old\x1b[2J"},
+		Actions:   []Action{{Host: "cp3", What: "add", Reason: "the inventory wants it as a member"}, {Host: "cp3", What: "promote", Reason: "it is a learner, and is to vote"}},
 		Unreached: map[string]error{"cp2": errors.New("cp2: cannot reach 192.0.2.2:22")},
 		Hosts: []Host{
 			{Name: "cp1", Items: []Item{
@@ -113,13 +115,14 @@ func golden(t *testing.T, name, got string) {
 
 func TestTextOfAnEmptyPlanSaysWhatMatters(t *testing.T) {
 	p := everything()
-	p.Hosts, p.Objects = p.Hosts[3:], nil
+	p.Hosts, p.Objects, p.Actions = p.Hosts[3:], nil, nil
 	var text strings.Builder
 	if err := p.Text(&text); err != nil {
 		t.Fatal(err)
 	}
 	want := "warn  worker1, worker2: disk: /var/lib is nearly full; free some room\n" +
-		"not reached  cp2: cannot reach 192.0.2.2:22\n"
+		"not reached  cp2: cannot reach 192.0.2.2:22\n" +
+		"not in the inventory  old\\x1b[2J: a node of the cluster; it is left as it is\n"
 	if diff := cmp.Diff(want, text.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
