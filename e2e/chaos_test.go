@@ -31,9 +31,8 @@ func TestChaos(t *testing.T) {
 	kills, seed := chaosNumber(t, "KUBEWRIGHT_E2E_KILLS", chaosKills), chaosNumber(t, "KUBEWRIGHT_E2E_SEED", int(time.Now().UnixNano()))
 	t.Logf("KUBEWRIGHT_E2E_KILLS=%d KUBEWRIGHT_E2E_SEED=%d", kills, seed)
 	l := newLab(t, labSpec{name: "e2e-chaos", subnet: "10.126.0.0/24", controlPlanes: 1, workers: 2})
-	c := &chaos{
-		lab: l, random: rand.New(rand.NewPCG(uint64(seed), 0)), phases: l.phasesToRun(t), hits: map[string]int{}, aims: map[string]aim{},
-	}
+	c := &chaos{lab: l, random: rand.New(rand.NewPCG(uint64(seed), 0)), hits: map[string]int{}, aims: map[string]aim{}}
+	c.phases, c.hosts = l.phasesToRun(t)
 	for c.killed < kills {
 		before := c.killed
 		c.bringUp(t, min(killsPerBringUp, kills-c.killed))
@@ -65,20 +64,24 @@ func chaosNumber(t testing.TB, variable string, otherwise int) int {
 	return n
 }
 
-// phasesToRun are the phases that have something to do on the lab's hosts, in order.
-func (l *lab) phasesToRun(t testing.TB) []string {
+// phasesToRun are the phases that have something to do in the lab, in order, with the hosts on which;
+// none for those that are about the API.
+func (l *lab) phasesToRun(t testing.TB) (names []string, hosts map[string][]string) {
 	t.Helper()
 	p := l.tool(t, "plan", "-o", "json").want(t, exitDone).plan(t)
-	busy := map[string]bool{"verify": true}
+	hosts = map[string][]string{"verify": nil}
 	for _, h := range p.Hosts {
 		for _, c := range h.Changes {
-			busy[c.Phase] = true
+			if !slices.Contains(hosts[c.Phase], h.Name) {
+				hosts[c.Phase] = append(hosts[c.Phase], h.Name)
+			}
 		}
 	}
 	for _, o := range p.Objects {
-		busy[o.Phase] = true
+		hosts[o.Phase] = nil
 	}
-	return slices.DeleteFunc(allPhases(t), func(name string) bool { return !busy[name] })
+	names = slices.DeleteFunc(allPhases(t), func(name string) bool { _, busy := hosts[name]; return !busy })
+	return names, hosts
 }
 
 // allPhases are the phases of every cluster, in order.
@@ -98,7 +101,8 @@ type chaos struct {
 	random *rand.Rand
 	phases []string
 	killed int
-	hits   map[string]int // kills by phase that was at work on a host
+	hosts  map[string][]string // on which a phase has something to do
+	hits   map[string]int      // kills by phase that was at work on a host
 	aims   map[string]aim
 }
 
@@ -110,16 +114,14 @@ type aim struct {
 	longest time.Duration
 }
 
-// missed aims anew: sooner, and when that is no use any more, from the phase before on.
+// missed aims anew: sooner, and when that is no use any more, from the phase before on, or this one again.
 func (a aim) missed(delay time.Duration, tooEarly bool) aim {
 	const shortest = 10 * time.Millisecond
 	switch {
-	case tooEarly:
-		return aim{}
-	case !a.early && delay/2 < shortest:
-		return aim{early: true, longest: longestDelay / 4}
-	case a.early && delay/2 < shortest:
-		return aim{}
+	case tooEarly && a.early:
+		return aim{early: true, longest: min(2*a.longest, longestDelay/4)}
+	case delay/2 < shortest: // once more from the other side
+		return aim{early: !a.early, longest: longestDelay / 4}
 	}
 	return aim{early: a.early, longest: delay / 2}
 }
@@ -191,9 +193,8 @@ func (c *chaos) kill(t *testing.T, phase string, remote bool) (done bool) {
 	victim := nodes[c.random.IntN(len(nodes))].Name
 
 	p := c.begin(t, "apply", "--yes")
-	later := c.phases[from:]
 	struck := false
-	if p.meets(t, event("("+strings.Join(later, "|")+")")) != "" {
+	if p.meets(t, c.comesTo(from, phase)) != "" {
 		select {
 		case <-p.ended:
 		case <-time.After(delay):
@@ -240,9 +241,14 @@ func (c *chaos) strike(t testing.TB, p *process, remote bool, victim string) {
 	p.kill()
 }
 
-// event is how the debug log tells that a phase is at work.
-func event(phase string) string {
-	return `msg=(?:phase-started|resource-changed|waiting)\b.*? phase=` + phase + `\b`
+// comesTo is how the debug log tells that a phase, or a later one, is at work on a host that has
+// something to do in the phase to be hit.
+func (c *chaos) comesTo(from int, target string) string {
+	host := ""
+	if on := c.hosts[target]; len(on) > 0 {
+		host = ` host=(?:` + strings.Join(on, "|") + `)`
+	}
+	return `msg=(?:phase-started|resource-changed|waiting)\b[^"]*?` + host + ` phase=(?:` + strings.Join(c.phases[from:], "|") + `)\b`
 }
 
 // phasesAtWork are the phases that had begun on some host, or in the API, and not ended when the log

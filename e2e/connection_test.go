@@ -36,7 +36,7 @@ func TestConnections(t *testing.T) {
 func dropped(t *testing.T, l *lab) {
 	seed := chaosNumber(t, "KUBEWRIGHT_E2E_SEED", int(time.Now().UnixNano()))
 	random := rand.New(rand.NewPCG(uint64(seed), 1))
-	phases := l.phasesToRun(t)
+	phases, _ := l.phasesToRun(t)
 	drops := min(chaosNumber(t, "KUBEWRIGHT_E2E_DROPS", dropsInCI), len(phases))
 	t.Logf("KUBEWRIGHT_E2E_DROPS=%d KUBEWRIGHT_E2E_SEED=%d", drops, seed)
 	picked := random.Perm(len(phases))[:drops]
