@@ -220,6 +220,13 @@ e2e-chaos: build artifacts ## kill KILLS runs of bring-ups at random moments, cu
 	export KUBEWRIGHT_E2E_KILLS=$(KILLS) KUBEWRIGHT_E2E_DROPS=$(DROPS) KUBEWRIGHT_E2E_SEED=$(SEED)
 	go test -tags e2e -run 'TestChaos|TestConnections' -timeout 5h -v -count=1 ./e2e
 
+.PHONY: e2e-ha
+e2e-ha: build artifacts ## let control planes die under clients that write, and measure how long they are interrupted
+	@if [ "$(SOURCE)" = upstream ]; then
+		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
+	fi
+	KUBEWRIGHT_E2E_DEATHS=6 go test -tags e2e -run TestHighAvailability -timeout 90m -v -count=1 ./e2e
+
 .PHONY: bench
 bench: ## run the benchmarks
 	@go test -run '^$$' -bench . -benchmem ./...

@@ -27,6 +27,7 @@ type labSpec struct {
 	name, subnet           string
 	controlPlanes, workers int
 	login                  string // empty: root
+	vip                    bool
 	reuse                  string // folder of a lab to take instead
 }
 
@@ -77,6 +78,9 @@ func (s labSpec) upArgs(dir string) []string {
 	}
 	if s.login != "" {
 		args = append(args, "--login", s.login)
+	}
+	if s.vip {
+		args = append(args, "--vip")
 	}
 	if a := artifacts(); a != "" {
 		args = append(args, "--artifacts", a)

@@ -27,6 +27,7 @@ const (
 	exitUnreachable  = 11
 	exitPreflight    = 12
 	exitChangeFailed = 13
+	exitUnhealthy    = 14
 	exitLocked       = 15
 	exitInterrupted  = 130
 )
