@@ -225,7 +225,6 @@ func (s *Session) join(ctx context.Context, m *member, id uint64, segment []plan
 		return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: s.etcd.phase, Err: fmt.Errorf("it has not become a member of etcd: %w", err)}
 	}
 	s.etcd.hosts[s.etcdIndex(m)].Data = true
-	delete(s.etcd.joining, m.Name)
 	in.phases = after
 	if err := s.act(ctx, m, in); err != nil {
 		return err

@@ -44,15 +44,13 @@ type etcdState struct {
 	planes map[string]bool
 	// foreseen are the changes of the membership, in the order in which they will be made.
 	foreseen []membership.Action
-	// joining are those that do not vote yet, and do when this run is through with them.
-	joining map[string]bool
 	// pair is what the run authenticates to members with, made when it is first needed.
 	pair func() (certs.Pair, error)
 }
 
 // newEtcdState begins a run's knowledge of etcd.
 func (s *Session) newEtcdState() etcdState {
-	return etcdState{phase: s.membersPhase(), joining: map[string]bool{}, pair: sync.OnceValues(func() (certs.Pair, error) {
+	return etcdState{phase: s.membersPhase(), pair: sync.OnceValues(func() (certs.Pair, error) {
 		return s.pki.Etcd.Issue(certs.Request{CommonName: "kube-etcd-healthcheck-client", Client: true, Lifetime: operatorLifetime}, s.env())
 	})}
 }
@@ -74,7 +72,7 @@ func (s *Session) foresee(ctx context.Context) error {
 	s.etcd.quorum = slices.ContainsFunc(w.Views, func(v membership.View) bool { return v.Quorum })
 	if s.etcd.settled {
 		s.tellVoters(w, nil)
-		return nil
+		return s.votersOnly(w)
 	}
 	decision, err := membership.Decide(w)
 	if err != nil {
@@ -91,8 +89,6 @@ func (s *Session) foresee(ctx context.Context) error {
 	})
 	for _, a := range s.etcd.foreseen {
 		switch a.Kind {
-		case membership.Promote:
-			s.etcd.joining[a.Host] = true
 		case membership.Bootstrap:
 			s.etcd.running = false // its members start together
 			s.member(a.Host).target.Etcd = plan.EtcdStart{InitialCluster: a.InitialCluster}
@@ -104,6 +100,22 @@ func (s *Session) foresee(ctx context.Context) error {
 		}
 	}
 	s.tellVoters(w, s.etcd.foreseen)
+	return nil
+}
+
+// votersOnly refuses to give a host what needs a voter beside it, in a run that makes none of it.
+func (s *Session) votersOnly(w membership.World) error {
+	if !s.etcd.quorum {
+		return nil // who votes is not known, and nothing new is begun
+	}
+	for _, p := range s.Phases {
+		for _, m := range s.wanted() {
+			if p.Voter && s.Only[p.Name] && s.etcdIndex(m) >= 0 && !votes(w, m.Name) {
+				return fault.New(fault.BadInput, "the phase %s needs a member of etcd that votes, and --phase leaves out %s", p.Name, s.etcd.phase).
+					On(m.Name).WithHint("run without --phase")
+			}
+		}
+	}
 	return nil
 }
 

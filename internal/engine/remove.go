@@ -53,7 +53,8 @@ func (e *Engine) RemoveNode(ctx context.Context, name string, o RemoveOptions, c
 	if err := confirm(r.Removal); err != nil {
 		return s.stats(), err
 	}
-	return s.stats(), r.carryOut(ctx)
+	err = r.carryOut(ctx)
+	return s.stats(), err
 }
 
 // removal is one removal under way.
@@ -155,7 +156,7 @@ func (r *removal) carryOut(ctx context.Context) error {
 	if err := r.leaveEtcd(ctx); err != nil {
 		return err
 	}
-	if r.Things > 0 {
+	if r.member != nil && r.member.seen { // also where a removal was cut before its last step
 		if err := r.persist(ctx, r.member, r.resumeReset, r.reset); err != nil {
 			return err
 		}

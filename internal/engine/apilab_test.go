@@ -1,0 +1,194 @@
+package engine_test
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"kubewright/certs"
+	"kubewright/internal/engine"
+	"kubewright/internal/secret"
+)
+
+// serveAPI serves what all API servers of the lab say, with a certificate of the cluster's authority.
+func (e *etcdLab) serveAPI() *httptest.Server {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(e.answer))
+	server.EnableHTTP2 = true
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		pair, err := e.apiCertificate()
+		return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, Certificates: []tls.Certificate{pair}}, err
+	}}
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.StartTLS()
+	e.t.Cleanup(server.Close)
+	return server
+}
+
+// apiCertificate is signed by the authority that the first host with one has.
+func (e *etcdLab) apiCertificate() (tls.Certificate, error) {
+	e.guard.Lock()
+	defer e.guard.Unlock()
+	env := certs.Env{Now: time.Now(), Rand: rand.Reader}
+	request := certs.Request{CommonName: "kube-apiserver", Server: true}
+	files := map[string]certs.HostFiles{}
+	for _, h := range e.cluster.Hosts {
+		request.IPs = append(request.IPs, h.NodeIP)
+		if key := e.roots[h.Name].Read(engine.PKIDir + "/ca.key"); key == "" || len(files) > 0 {
+			continue
+		}
+		files[h.Name] = certs.HostFiles{}
+		for _, name := range certs.BundleFiles() {
+			files[h.Name][name] = secret.Bytes(e.roots[h.Name].Read(engine.PKIDir + "/" + name))
+		}
+	}
+	bundle, err := certs.Adopt(files)
+	if err != nil || bundle == nil {
+		return tls.Certificate{}, fmt.Errorf("there is no authority: %w", err)
+	}
+	pair, err := bundle.Kubernetes.Issue(request, env)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(pair.CertPEM, pair.KeyPEM.Reveal())
+}
+
+// hasAPI tells whether an API server listens on a host.
+func (e *etcdLab) hasAPI(name string) bool {
+	e.guard.Lock()
+	defer e.guard.Unlock()
+	return e.listens(name)
+}
+
+func (e *etcdLab) listens(name string) bool {
+	return name != "" && e.kubelet(name) && e.roots[name].Read(apiManifest) != ""
+}
+
+// apiReady tells whether an API server is ready: it has the member beside it, and flags that it knows.
+func (e *etcdLab) apiReady(name string) bool {
+	member := e.running(name)
+	return e.listens(name) && e.restarting[name] == 0 && member != nil && !member.Learner && e.quorum() && !strings.Contains(e.roots[name].Read(apiManifest), "--broken")
+}
+
+func (e *etcdLab) answer(w http.ResponseWriter, r *http.Request) {
+	e.guard.Lock()
+	defer e.guard.Unlock()
+	e.settle()
+	ip, _, _ := net.SplitHostPort(r.Host)
+	switch name := e.nameAt(ip); {
+	case !e.listens(name):
+		http.Error(w, "nothing listens here", http.StatusServiceUnavailable)
+	case !e.apiReady(name):
+		e.restarting[name] = max(e.restarting[name]-1, 0)
+		http.Error(w, "[-]etcd failed: reason withheld", http.StatusInternalServerError)
+	case r.URL.Path == "/readyz":
+		_, _ = io.WriteString(w, "ok")
+	case strings.HasPrefix(r.URL.Path, "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"):
+		e.answerLease(w, r)
+	case r.URL.Path == "/api/v1/pods":
+		answerJSON(w, http.StatusOK, map[string]any{"apiVersion": "v1", "kind": "PodList", "items": []any{}})
+	case strings.HasPrefix(r.URL.Path, "/api/v1/nodes"):
+		e.answerNodes(w, r)
+	default:
+		e.t.Errorf("the API was asked %s %s", r.Method, r.URL)
+		http.Error(w, "what?", http.StatusNotImplemented)
+	}
+}
+
+func answerJSON(w http.ResponseWriter, status int, object any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(object)
+}
+
+func refuse(w http.ResponseWriter, code int, reason, kind, name string) {
+	answerJSON(w, code, map[string]any{
+		"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason,
+		"message": reason, "details": map[string]any{"kind": kind, "name": name},
+	})
+}
+
+// answerLease keeps one lease, whose version every write has to name.
+func (e *etcdLab) answerLease(w http.ResponseWriter, r *http.Request) {
+	var sent map[string]any
+	if r.Method != http.MethodGet {
+		if err := json.NewDecoder(r.Body).Decode(&sent); err != nil {
+			e.t.Error(err)
+		}
+	}
+	metadata, _ := sent["metadata"].(map[string]any)
+	switch {
+	case r.Method == http.MethodGet && e.lease == nil:
+		refuse(w, http.StatusNotFound, "NotFound", "leases", "kubewright")
+		return
+	case r.Method == http.MethodPost && e.lease != nil, r.Method == http.MethodPut && metadata["resourceVersion"] != strconv.Itoa(e.version):
+		refuse(w, http.StatusConflict, "Conflict", "leases", "kubewright")
+		return
+	case r.Method != http.MethodGet:
+		e.version++
+		metadata["resourceVersion"] = strconv.Itoa(e.version)
+		content, err := json.Marshal(sent)
+		if err != nil {
+			e.t.Error(err)
+		}
+		e.lease = content
+	}
+	answerJSON(w, http.StatusOK, json.RawMessage(e.lease))
+}
+
+// answerNodes lists, cordons and deletes nodes.
+func (e *etcdLab) answerNodes(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(r.URL.Path, "/api/v1/nodes")
+	name = strings.TrimPrefix(name, "/")
+	node := func(name string) map[string]any {
+		status := map[bool]string{true: "True", false: "False"}[e.nodes[name]]
+		return map[string]any{
+			"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": name, "resourceVersion": "1"},
+			"status": map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": status}}},
+		}
+	}
+	if name == "" {
+		var items []any
+		for n := range e.nodes {
+			items = append(items, node(n))
+		}
+		answerJSON(w, http.StatusOK, map[string]any{"apiVersion": "v1", "kind": "NodeList", "items": items})
+		return
+	}
+	if _, there := e.nodes[path.Base(name)]; !there {
+		refuse(w, http.StatusNotFound, "NotFound", "nodes", name)
+		return
+	}
+	switch r.Method {
+	case http.MethodPatch:
+		e.note("cordon " + name)
+	case http.MethodDelete:
+		e.note("delete " + name)
+		delete(e.nodes, name)
+		answerJSON(w, http.StatusOK, map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Success"})
+		return
+	}
+	answerJSON(w, http.StatusOK, node(name))
+}
+
+// registered are the nodes that the API has.
+func (e *etcdLab) registered() []string {
+	e.guard.Lock()
+	defer e.guard.Unlock()
+	var names []string
+	for n := range e.nodes {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
