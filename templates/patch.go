@@ -43,7 +43,28 @@ func patchDocument(document []byte, patch map[string]any, reserved map[string]st
 	if err := numbers.Decode(&changes); err != nil {
 		return nil, fmt.Errorf("patch: %w", err)
 	}
+	if hasKey(changes, mergeKey) {
+		return nil, fmt.Errorf("%s is no name of a field", strconv.Quote(mergeKey))
+	}
 	return yaml.Marshal(mergePatch(base, changes))
+}
+
+// mergeKey is what YAML takes for an instruction to merge another map, and its encoder does not quote.
+const mergeKey = "<<"
+
+// hasKey tells whether a map has a key, at any depth.
+func hasKey(value any, key string) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		for k, inner := range value {
+			if k == key || hasKey(inner, key) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(value, func(inner any) bool { return hasKey(inner, key) })
+	}
+	return false
 }
 
 // mergePatch is RFC 7386: objects merge, null removes, and everything else replaces.
