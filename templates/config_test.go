@@ -72,12 +72,13 @@ func TestKubeletConfigPatch(t *testing.T) {
 
 func TestKubeletConfigRefuses(t *testing.T) {
 	for want, patch := range map[string]map[string]any{
-		`unknown field "maxPodz"`:   {"maxPodz": 1},
-		`unknown field "nested"`:    {"authorization": map[string]any{"nested": 1}},
-		`cannot unmarshal string`:   {"maxPods": "many"},
-		`containerd is configured`:  {"cgroupDriver": "cgroupfs"},
-		`"kind" cannot be changed`:  {"kind": "Pod"},
-		`control plane's manifests`: {"staticPodPath": "/x"},
+		`unknown field "maxPodz"`:    {"maxPodz": 1},
+		`unknown field "nested"`:     {"authorization": map[string]any{"nested": 1}},
+		`cannot unmarshal string`:    {"maxPods": "many"},
+		`containerd is configured`:   {"cgroupDriver": "cgroupfs"},
+		`"kind" cannot be changed`:   {"kind": "Pod"},
+		`"<<" is no name of a field`: {"evictionHard": map[string]any{"<<": "1Gi"}},
+		`control plane's manifests`:  {"staticPodPath": "/x"},
 	} {
 		d := kubeletConfigData()
 		d.Patch = patch
