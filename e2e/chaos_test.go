@@ -270,7 +270,8 @@ func (p *process) phasesAtWork(t testing.TB) []string {
 		if h := regexp.MustCompile(` host=([a-z0-9-]+)`).FindStringSubmatch(line); h != nil {
 			host = h[1]
 		}
-		if delete(atWork, host); m[1] == "started" {
+		delete(atWork, host)
+		if m[1] == "started" {
 			atWork[host], last = m[2], m[2]
 		}
 	}

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -43,7 +44,7 @@ func TestHAProxyConfigIgnoresTheOrder(t *testing.T) {
 	want := must(HAProxyConfig(d))
 	given := d.Servers[0]
 	slices.Reverse(d.Servers)
-	if got := must(HAProxyConfig(d)); string(got) != string(want) {
+	if got := must(HAProxyConfig(d)); !bytes.Equal(got, want) {
 		t.Errorf("another order is another configuration:\n%s", got)
 	}
 	if d.Servers[2] != given {

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"bytes"
 	"io"
 	"log"
 	"net"
@@ -36,7 +37,7 @@ func TestKeepalivedConfigIgnoresTheOrder(t *testing.T) {
 	d := keepalivedData()
 	want := must(KeepalivedConfig(d))
 	slices.Reverse(d.Peers)
-	if got := must(KeepalivedConfig(d)); string(got) != string(want) {
+	if got := must(KeepalivedConfig(d)); !bytes.Equal(got, want) {
 		t.Errorf("another order is another configuration:\n%s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
@@ -79,7 +80,7 @@ func TestRemoveDestroysANodeWithItsDisks(t *testing.T) {
 			if len(state.Gone) != 1 || state.Gone[0].Name != "cp1" || state.VIP == nil {
 				t.Errorf("gone are %v, the virtual IP is %v; want cp1, and one", state.Gone, state.VIP)
 			}
-			if cluster, err := os.ReadFile(filepath.Join(cfg.Dir, fileCluster)); err != nil || string(cluster) != string(edited) {
+			if cluster, err := os.ReadFile(filepath.Join(cfg.Dir, fileCluster)); err != nil || !bytes.Equal(cluster, edited) {
 				t.Errorf("cluster.yaml, which says nothing of nodes, is now %q, %v", cluster, err)
 			}
 		})

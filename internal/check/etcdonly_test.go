@@ -62,7 +62,7 @@ func TestHostsOfEtcdAreChecked(t *testing.T) {
 		"commands":     func(f *facts.Facts) { f.Commands = map[string]bool{} },
 		"foreign":      func(f *facts.Facts) { f.Foreign.EtcdData = true },
 		"architecture": func(f *facts.Facts) { f.Arch = "s390x" },
-		"cidrs":        func(f *facts.Facts) {},
+		"cidrs":        func(*facts.Facts) {},
 	} {
 		w := withEtcd().on("etcd1", change)
 		if name == "cidrs" {

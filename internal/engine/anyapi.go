@@ -45,9 +45,7 @@ func (a anyAPI) Check(ctx context.Context) (ready bool, detail string, err error
 	for range planes {
 		got := <-answers
 		if got.ready {
-			a.session.api.mu.Lock()
-			defer a.session.api.mu.Unlock()
-			a.session.api.from = got.name
+			a.session.api.prefer(got.name)
 			return true, "", nil
 		}
 		details = append(details, got.detail)

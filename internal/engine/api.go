@@ -35,6 +35,13 @@ type api struct {
 
 func newAPI() *api { return &api{clients: map[string]*kube.Client{}} }
 
+// prefer has an API server be the one that is asked from now on.
+func (a *api) prefer(controlPlane string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.from = controlPlane
+}
+
 func (a *api) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

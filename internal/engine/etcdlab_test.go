@@ -114,7 +114,7 @@ func (e *etcdLab) controlPlanes(n int) {
 			e.roots[h.Name] = newRoot(e.t, h.Name)
 		}
 	}
-	e.cluster.Hosts = append(hosts, e.cluster.Hosts[len(e.cluster.Hosts)-1])
+	e.cluster.Hosts = slices.Concat(hosts, e.cluster.Hosts[len(e.cluster.Hosts)-1:])
 }
 
 // smallPhases are what a control plane is made of, as small as can be: authorities, a member of etcd, an
@@ -521,7 +521,7 @@ func (c *etcdClient) AddLearner(ctx context.Context, peerURL string) (added etcd
 		switch {
 		case slices.ContainsFunc(e.members, func(m etcd.Member) bool { return m.Learner }):
 			return etcd.ErrTooManyLearners
-		case voters > 1 && up < (voters+1)/2+1:
+		case voters > 1 && up <= (voters+1)/2:
 			return etcd.ErrUnhealthy
 		}
 		e.nextID++

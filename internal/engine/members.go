@@ -88,16 +88,17 @@ func (s *Session) foresee(ctx context.Context) error {
 		return a.Host != "" && !s.member(a.Host).wanted
 	})
 	for _, a := range s.etcd.foreseen {
-		switch a.Kind {
-		case membership.Bootstrap:
+		if a.Kind == membership.Bootstrap {
 			s.etcd.running = false // its members start together
 			s.member(a.Host).target.Etcd = plan.EtcdStart{InitialCluster: a.InitialCluster}
-		case membership.Start:
-			if s.Only != nil {
-				return fault.New(fault.BadInput, "%s joins etcd, which takes all phases of the host, and --phase leaves some out", a.Host).WithHint("run without --phase")
-			}
-			s.member(a.Host).target.Etcd = plan.EtcdStart{InitialCluster: a.InitialCluster, Existing: true}
 		}
+		if a.Kind != membership.Start {
+			continue
+		}
+		if s.Only != nil {
+			return fault.New(fault.BadInput, "%s joins etcd, which takes all phases of the host, and --phase leaves some out", a.Host).WithHint("run without --phase")
+		}
+		s.member(a.Host).target.Etcd = plan.EtcdStart{InitialCluster: a.InitialCluster, Existing: true}
 	}
 	s.tellVoters(w, s.etcd.foreseen)
 	return nil
@@ -132,10 +133,10 @@ func (s *Session) tellVoters(w membership.World, foreseen []membership.Action) {
 		foreseen = nil // what changes is known, but not of what: the next run tells
 	}
 	for _, a := range foreseen {
-		switch a.Kind {
-		case membership.Remove:
+		if a.Kind == membership.Remove {
 			delete(voters, a.PeerURL)
-		case membership.Promote:
+		}
+		if a.Kind == membership.Promote {
 			voters[s.peerURL(a.Host)] = a.Host
 		}
 	}
@@ -165,10 +166,10 @@ func (m *member) noted() string {
 // memberActions are the changes of the membership as a plan shows them. That a member is started is
 // seen from what changes on its host.
 func (s *Session) memberActions() []plan.Action {
+	shown := []membership.Kind{membership.Add, membership.Promote, membership.Remove, membership.SetAside}
 	var actions []plan.Action
 	for _, a := range s.etcd.foreseen {
-		switch a.Kind {
-		case membership.Add, membership.Promote, membership.Remove, membership.SetAside:
+		if slices.Contains(shown, a.Kind) {
 			actions = append(actions, plan.Action{Host: a.Host, What: string(a.Kind), Reason: a.Reason})
 		}
 	}

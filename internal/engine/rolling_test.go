@@ -91,10 +91,10 @@ func TestChangeThatFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEtcdLab(t, 3)
 			e.bringUp()
-			before, whole := e.roots["cp1"].Read(tc.path), e.lab.phases
+			before, whole := e.roots["cp1"].Read(tc.path), e.phases
 			e.podArgs[tc.pod] = []string{tc.arg}
 			if tc.fails {
-				e.lab.phases = slices.Insert(slices.Clone(whole), len(whole)-1, e.failing()) // before the barrier
+				e.phases = slices.Insert(slices.Clone(whole), len(whole)-1, e.failing()) // before the barrier
 			}
 			e.with(func(o *engine.Options) { o.ReadyTimeout = 8 * time.Second })
 			err := e.apply()
@@ -120,7 +120,7 @@ func TestChangeThatFails(t *testing.T) {
 			if due := due(p, resource.StaticPodID(tc.path)); len(due) != 3 {
 				t.Errorf("the change is due on %v, want all three", due)
 			}
-			e.podArgs[tc.pod], e.lab.phases = nil, whole
+			e.podArgs[tc.pod], e.phases = nil, whole
 			e.mustApply()
 			e.requireLog()
 		})
@@ -201,7 +201,7 @@ func TestWorkersDoNotWait(t *testing.T) {
 	e := newEtcdLab(t, 3)
 	e.bringUp()
 	e.podArgs["api"] = []string{"--broken=yes"}
-	e.lab.phases = append(e.lab.phases, service("plain", "1"))
+	e.phases = append(e.phases, service("plain", "1"))
 	e.with(func(o *engine.Options) { o.ReadyTimeout = 6 * time.Second })
 	requireFault(t, e.apply(), fault.Unhealthy)
 	if e.roots["w1"].Read("/etc/plain/config") != "1" {

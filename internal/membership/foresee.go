@@ -2,6 +2,13 @@ package membership
 
 import "slices"
 
+// future is a world that is changed as actions would change it.
+type future struct {
+	world World
+	// made has the IDs of members that do not exist yet.
+	made map[uint64]bool
+}
+
 // Foresee returns all actions until the wanted state is reached, as far as it can be from here,
 // assuming that each succeeds and that nothing else changes: for the plan that is shown. Members
 // that are made on the way have no ID yet, so it is 0. A refusal that stands at the end of the way
@@ -31,13 +38,6 @@ func (f *future) follow(times int) ([]Action, error) {
 	}
 	return all, refuse("the changes of the members of etcd come to no end: %s were foreseen", count(len(all), "action")).
 		remedy("report it as a fault of kubewright, with the output of etcdctl member list")
-}
-
-// future is a world that is changed as actions would change it.
-type future struct {
-	world World
-	// made has the IDs of members that do not exist yet.
-	made map[uint64]bool
 }
 
 // listed is the largest number of members in a list.
@@ -70,9 +70,9 @@ func (f *future) act(s *situation, actions []Action) {
 		f.form(s, actions)
 		return
 	}
-	members := make([]Member, len(s.members))
-	for i, m := range s.members {
-		members[i] = m.Member
+	members := make([]Member, 0, len(s.members))
+	for _, m := range s.members {
+		members = append(members, m.Member)
 	}
 	for _, a := range actions {
 		switch a.Kind {
