@@ -149,7 +149,7 @@ func (s *Session) changeOnce(ctx context.Context, m *member, a membership.Action
 func (s *Session) setAside(ctx context.Context, m *member) error {
 	err := s.amend(ctx, m, []sh.Task{{ID: "etcd", Phase: s.etcd.phase, Steps: []sh.Step{sh.SetAside{Path: etcdMemberDir}}}})
 	if err == nil {
-		s.etcd.hosts[s.etcdIndex(m)].Data = false
+		s.etcd.data.set(m.Name, false)
 	}
 	return err
 }
@@ -224,7 +224,7 @@ func (s *Session) join(ctx context.Context, m *member, id uint64, segment []plan
 	case err != nil:
 		return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: s.etcd.phase, Err: fmt.Errorf("it has not become a member of etcd: %w", err)}
 	}
-	s.etcd.hosts[s.etcdIndex(m)].Data = true
+	s.etcd.data.set(m.Name, true)
 	in.phases = after
 	if err := s.act(ctx, m, in); err != nil {
 		return err

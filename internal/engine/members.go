@@ -30,16 +30,17 @@ type EtcdMember interface {
 	Close() error
 }
 
-// etcdState is what this run knows of etcd. Whoever holds the turn to change a control plane keeps
-// it up to date.
+// etcdState is what this run knows of etcd. But for data it stays as it was when the plan was made.
 type etcdState struct {
 	// phase is the one in which hosts become members, "" where these phases have none.
 	phase string
 	// running is set when there are members, whether they answer or not; quorum, when most of them
 	// answered while the plan was made; settled, when this run changes no membership.
 	running, quorum, settled bool
-	// hosts are those that the inventory wants as members, as they were seen.
+	// hosts are those that the inventory wants as members, as they were seen when the plan was made.
 	hosts []membership.Host
+	// data is what this run has changed of that.
+	data *memberData
 	// planes are the hosts that were control planes when the plan was made.
 	planes map[string]bool
 	// foreseen are the changes of the membership, in the order in which they will be made.
@@ -48,9 +49,34 @@ type etcdState struct {
 	pair func() (certs.Pair, error)
 }
 
+// memberData says which hosts have got data of a member in this run, or have it no more.
+type memberData struct {
+	mu      sync.Mutex
+	changed map[string]bool
+}
+
+func (d *memberData) set(host string, there bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.changed[host] = there
+}
+
+// now are hosts as they are by now.
+func (d *memberData) now(hosts []membership.Host) []membership.Host {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	hosts = slices.Clone(hosts)
+	for i, h := range hosts {
+		if there, changed := d.changed[h.Name]; changed {
+			hosts[i].Data = there
+		}
+	}
+	return hosts
+}
+
 // newEtcdState begins a run's knowledge of etcd.
 func (s *Session) newEtcdState() etcdState {
-	return etcdState{phase: s.membersPhase(), pair: sync.OnceValues(func() (certs.Pair, error) {
+	return etcdState{phase: s.membersPhase(), data: &memberData{changed: map[string]bool{}}, pair: sync.OnceValues(func() (certs.Pair, error) {
 		return s.pki.Etcd.Issue(certs.Request{CommonName: "kube-etcd-healthcheck-client", Client: true, Lifetime: operatorLifetime}, s.env())
 	})}
 }
@@ -246,10 +272,10 @@ func (s *Session) memberParts(m *member) []resource.Resource {
 // etcdWorld asks all members at once, each through its own host, and those that do not answer
 // there once more through another.
 func (s *Session) etcdWorld(ctx context.Context) membership.World {
-	w := membership.World{Hosts: slices.Clone(s.etcd.hosts)}
+	w := membership.World{Hosts: s.etcd.data.now(s.etcd.hosts)}
 	views := make([]*etcd.View, len(s.etcd.hosts))
 	var wg sync.WaitGroup
-	for i, h := range s.etcd.hosts {
+	for i, h := range w.Hosts {
 		if !h.Seen || !h.Data {
 			continue
 		}
@@ -365,7 +391,7 @@ func (s *Session) viewAt(ctx context.Context, config etcd.Config) (view etcd.Vie
 // voter is a client of a member other than the one on m that has a quorum behind it.
 func (s *Session) voter(ctx context.Context, m *member) (EtcdMember, error) {
 	err := errors.New("no other member was seen")
-	for _, h := range s.etcd.hosts {
+	for _, h := range s.etcd.data.now(s.etcd.hosts) {
 		if h.Name == m.Name || !h.Seen || !h.Data {
 			continue
 		}

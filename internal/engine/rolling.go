@@ -139,7 +139,7 @@ func (s *Session) inUse(w membership.World, m *member) bool {
 // serving tells whether a host was part of what serves the cluster before this run, or is by now.
 func (s *Session) serving(m *member) bool {
 	i := s.etcdIndex(m)
-	return m.seen && i >= 0 && s.etcd.hosts[i].Data
+	return m.seen && i >= 0 && s.etcd.data.now(s.etcd.hosts)[i].Data
 }
 
 // serves waits until a control plane does its part again: its member has a majority with it, and its
