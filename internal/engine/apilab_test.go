@@ -80,7 +80,17 @@ func (e *etcdLab) apiReady(name string) bool {
 	return e.listens(name) && e.restarting[name] == 0 && member != nil && !member.Learner && e.quorum() && !strings.Contains(e.roots[name].Read(apiManifest), "--broken")
 }
 
+// quiet returns when nobody is being answered any more: a request that a run has given up is still at
+// work when the run has ended.
+func (e *etcdLab) quiet() {
+	e.server.CloseClientConnections()
+	e.answering.Lock()
+	defer e.answering.Unlock()
+}
+
 func (e *etcdLab) answer(w http.ResponseWriter, r *http.Request) {
+	e.answering.RLock()
+	defer e.answering.RUnlock()
 	e.guard.Lock()
 	defer e.guard.Unlock()
 	e.settle()

@@ -47,6 +47,8 @@ type etcdLab struct {
 	*lab
 	server *httptest.Server // of all API servers
 
+	answering sync.RWMutex // held by those who answer a request
+
 	guard   sync.Mutex // of all that follows
 	members []etcd.Member
 	began   map[uint64]bool
@@ -81,6 +83,7 @@ func newEtcdLab(t *testing.T, controlPlanes int) *etcdLab {
 	e.lab = newLab(t, 2, e.smallPhases()...)
 	e.controlPlanes(controlPlanes)
 	e.server = e.serveAPI()
+	e.ended = e.quiet
 	e.options = e.defaults
 	return e
 }

@@ -44,6 +44,8 @@ type lab struct {
 	files   *files
 	events  *recorder
 	options func(*engine.Options)
+	// ended, when set, is called after each run.
+	ended func()
 	mu      sync.Mutex
 	// refuse makes hosts unreachable; hook is called before each script.
 	refuse map[string]bool
@@ -167,6 +169,9 @@ func (l *lab) requireEmpty() {
 // requireStats compares what the engine reports with what was really run.
 func (l *lab) requireStats(stats []engine.Stats) {
 	l.t.Helper()
+	if l.ended != nil {
+		l.ended()
+	}
 	for _, s := range stats {
 		if got := l.conns[s.Host].execs.Load(); got != s.Execs {
 			l.t.Errorf("%s: the run reports %d execs, there were %d", s.Host, s.Execs, got)

@@ -299,7 +299,8 @@ func TestInterruptedJoin(t *testing.T) {
 					cancel()
 				}
 			}
-			_, _, err := e.engine().Apply(ctx, accept)
+			_, stats, err := e.engine().Apply(ctx, accept)
+			e.requireStats(stats)
 			requireFault(t, err, fault.Interrupted)
 			if !slices.ContainsFunc(e.members, func(m etcd.Member) bool { return m.Learner }) {
 				t.Fatalf("the learner was not left: %v", e.members)
@@ -323,12 +324,13 @@ func TestElectionWhileJoining(t *testing.T) {
 	e := newEtcdLab(t, 2)
 	e.bringUp()
 	e.controlPlanes(3)
-	_, _, err := e.engine().Apply(t.Context(), func(*plan.Plan) error {
+	_, stats, err := e.engine().Apply(t.Context(), func(*plan.Plan) error {
 		e.guard.Lock()
 		defer e.guard.Unlock()
 		e.away = 5
 		return nil
 	})
+	e.requireStats(stats)
 	if err != nil {
 		t.Fatal(err)
 	}
