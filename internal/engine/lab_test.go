@@ -46,7 +46,7 @@ type lab struct {
 	options func(*engine.Options)
 	// ended, when set, is called after each run.
 	ended func()
-	mu      sync.Mutex
+	mu    sync.Mutex
 	// refuse makes hosts unreachable; hook is called before each script.
 	refuse map[string]bool
 	hook   func(hostName string, exec int64, script []byte) error
