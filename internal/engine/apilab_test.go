@@ -84,8 +84,8 @@ func (e *etcdLab) apiReady(name string) bool {
 // work when the run has ended.
 func (e *etcdLab) quiet() {
 	e.server.CloseClientConnections()
-	e.answering.Lock() // which waits for all of them
-	e.answering.Unlock()
+	e.answering.Lock()
+	e.answering.Unlock() //nolint:gocritic,staticcheck // to have had it is to have waited for all of them
 }
 
 func (e *etcdLab) answer(w http.ResponseWriter, r *http.Request) {
