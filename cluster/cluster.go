@@ -46,6 +46,8 @@ type Cluster struct {
 	KubeletExtraArgs map[string]string
 	// Artifacts says where files and images come from.
 	Artifacts Artifacts
+	// Rollout says how a change is taken through the nodes of a cluster that runs.
+	Rollout Rollout
 	// IgnoreChecks names the preflight checks whose refusal is a warning only.
 	IgnoreChecks []string
 	// Hosts is sorted by name; every host has its NodeIP and at least one role.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -100,6 +101,8 @@ func TestResolve(t *testing.T) {
 			Source: "mirror", MirrorURL: "http://10.111.0.2/files", DigestsFile: "locks/digests.yaml", Delivery: "auto",
 			RegistryMirrors: map[string][]string{"registry.k8s.io": {"http://10.111.0.2:5000/registry.k8s.io"}},
 		},
+		// 25% of the one worker that is no control plane.
+		Rollout:      cluster.Rollout{Workers: cluster.WorkerRollout{MaxUnavailable: 1, Drain: "auto", DrainTimeout: 5 * time.Minute}},
 		IgnoreChecks: []string{"memory"},
 		Hosts: []inventory.Host{
 			{

@@ -136,6 +136,7 @@ func (r *resolver) cluster() *Cluster {
 			Directory: r.join(artifacts.Directory), DigestsFile: r.join(artifacts.Digests),
 			Delivery: artifacts.Delivery, RegistryMirrors: maps.Clone(artifacts.RegistryMirrors),
 		},
+		Rollout:      r.rollout(),
 		IgnoreChecks: slices.Clone(r.written.Preflight.Ignore),
 	}
 	for _, p := range r.placed {

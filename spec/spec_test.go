@@ -37,6 +37,7 @@ func TestParseFillsDefaults(t *testing.T) {
 		},
 		PKI:       PKI{KeyAlgorithm: "ECDSA-P256"},
 		Artifacts: Artifacts{Source: "upstream", Delivery: "auto"},
+		Rollout:   Rollout{Workers: WorkerRollout{MaxUnavailable: "25%", Drain: "auto", DrainTimeout: "5m"}},
 		SSH:       f.Spec.SSH, // its defaults wait until the layers are merged
 	}
 	if diff := cmp.Diff(want, f.Spec); diff != "" {

@@ -51,6 +51,8 @@ type Spec struct {
 	Artifacts Artifacts `yaml:"artifacts"`
 	// Preflight configures the checks that run before anything is changed.
 	Preflight Preflight `yaml:"preflight"`
+	// Rollout says how a change is taken through the nodes of a cluster that runs.
+	Rollout Rollout `yaml:"rollout"`
 	// SSH is how to log in to the hosts, unless the inventory, a group or a host says otherwise.
 	SSH inventory.SSHSpec `yaml:"ssh"`
 	// Inventory is the path of an inventory file, relative to this file. Give either this or
@@ -196,4 +198,28 @@ type Mirror struct {
 type Preflight struct {
 	// Ignore names checks whose refusal becomes a warning; authority cannot be ignored.
 	Ignore []string `yaml:"ignore"`
+}
+
+// Rollout says how a change is taken through the nodes of a cluster that runs. Control planes are
+// always changed one at a time.
+type Rollout struct {
+	// Workers is for the workers that are no control planes.
+	Workers WorkerRollout `yaml:"workers"`
+}
+
+// WorkerRollout says how the workers are taken through a change that restarts their containerd or
+// their kubelet. New workers, and changes that restart neither, wait for nobody.
+type WorkerRollout struct {
+	// MaxUnavailable is how many workers are changed at once: a count such as "2", or a percentage
+	// of all workers of the inventory that are no control planes, rounded down but never to 0. The
+	// next one begins when the node of one before is Ready again; when one fails, none begins.
+	MaxUnavailable string `yaml:"maxUnavailable" rule:"default=25%"`
+	// Drain says when a worker's pods are evicted before it is changed: auto does when a binary of
+	// containerd, runc or the kubelet changes, always for every such restart. PodDisruptionBudgets
+	// are heeded. What pods keep in an emptyDir is lost with them; a pod that no controller makes
+	// anew elsewhere is not evicted: it is named, and the worker is not changed.
+	Drain string `yaml:"drain" rule:"enum=auto|always|never,default=auto"`
+	// DrainTimeout is how long the eviction of the pods of one worker may take, such as 90s, 5m or
+	// 1h. A worker whose pods are not gone by then is not changed, and no other is begun.
+	DrainTimeout string `yaml:"drainTimeout" rule:"default=5m"`
 }

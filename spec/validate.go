@@ -27,6 +27,7 @@ func (f *File) validate() Faults {
 	v.configs()
 	v.artifacts()
 	v.registryMirrors()
+	v.rollout()
 	v.hosts()
 	for i, name := range f.Spec.Preflight.Ignore {
 		if name == "" {

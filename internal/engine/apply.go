@@ -24,6 +24,7 @@ import (
 func (s *Session) apply(ctx context.Context) error {
 	done := newLatches(s.Phases, s.wanted())
 	s.rollout = newRollout(s.wanted())
+	pace := s.newWorkers(ctx)
 	var mu sync.Mutex
 	var errs []error
 	fail := func(err error) {
@@ -37,7 +38,7 @@ func (s *Session) apply(ctx context.Context) error {
 	wg.Go(func() { fail(s.applyCluster(ctx, done)) })
 	for _, m := range s.wanted() {
 		wg.Go(func() {
-			m.err = s.applyHost(ctx, m, done)
+			m.err = s.applyHost(ctx, m, done, pace)
 			if m.err != nil {
 				s.emit(report.Event{Kind: report.HostFailed, Host: m.Name, Err: m.err})
 			}
@@ -73,7 +74,7 @@ func (s *Session) outcome() string {
 
 // applyHost runs the segments of one host. When one fails, its later phases count as
 // failed too, so that nobody waits for them.
-func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err error) {
+func (s *Session) applyHost(ctx context.Context, m *member, done *latches, pace *workers) (err error) {
 	defer func() { done.abandon(m.Name, err) }()
 	segments := plan.Segments(s.Phases, m.Host, s.rolls(m))
 	defer s.rollout.end(m.Name)
@@ -96,7 +97,7 @@ func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err 
 		if err := s.afterFirstMembers(ctx, m, segment); err != nil {
 			return err
 		}
-		if err := act(ctx, m, in); err != nil {
+		if err := pace.act(ctx, m, in, act); err != nil {
 			return err
 		}
 		for _, p := range segment {
@@ -108,7 +109,7 @@ func (s *Session) applyHost(ctx context.Context, m *member, done *latches) (err 
 			done.set(p.Name, m.Name, nil)
 		}
 	}
-	return nil
+	return pace.release(ctx, m)
 }
 
 func (s *Session) phasesToRun(segment []plan.Phase) map[string]bool {
