@@ -105,6 +105,7 @@ func aboutNode(cmd *cobra.Command, then func(context.Context, *run, engine.Remov
 	cmd.Flags().DurationVar(&o.DrainTimeout, "drain-timeout", 5*time.Minute, "how long pods may take to leave; 0 does not drain")
 	cmd.Flags().BoolVar(&o.Force, "force", false, "evict pods that no controller makes anew elsewhere, too")
 	cmd.Flags().BoolVar(&o.DeleteEmptyDir, "delete-emptydir-data", false, "evict pods with data in an emptyDir, too, which is lost")
+	cmd.Flags().BoolVar(&o.DisableEviction, "disable-eviction", false, "delete pods in place of evicting them, which heeds no PodDisruptionBudget")
 	return cmd
 }
 

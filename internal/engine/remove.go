@@ -33,6 +33,8 @@ type RemoveOptions struct {
 	DrainTimeout time.Duration
 	// DeleteEmptyDir and Force allow to lose data in emptyDirs, and pods without a controller.
 	DeleteEmptyDir, Force bool
+	// DisableEviction deletes pods, which no PodDisruptionBudget prevents.
+	DisableEviction bool
 }
 
 // RemoveNode takes one host out of the cluster: its pods are evicted, its member leaves etcd, what is
@@ -177,7 +179,7 @@ func (r *removal) drain(ctx context.Context, client *kube.Client) error {
 	}
 	done, err := client.Drain(ctx, kube.DrainInput{
 		Node: r.Name, Timeout: r.options.DrainTimeout, GracePeriod: -1,
-		DeleteEmptyDir: r.options.DeleteEmptyDir, Force: r.options.Force,
+		DeleteEmptyDir: r.options.DeleteEmptyDir, Force: r.options.Force, DisableEviction: r.options.DisableEviction,
 		Progress: func(line string) { r.emit(report.Event{Kind: report.Waiting, Host: r.Name, Message: line}) },
 	})
 	if err != nil {

@@ -33,9 +33,6 @@ type DrainInput struct {
 	Force bool
 	// DisableEviction deletes pods, which no PodDisruptionBudget prevents.
 	DisableEviction bool
-	// SkipWaitForDeleteTimeout, if positive, is for a node that is dead: pods that should have
-	// ended longer ago than this are not waited for, since no kubelet is there to say that they did.
-	SkipWaitForDeleteTimeout time.Duration
 	// Progress hears what happens, every line once; it may be nil.
 	Progress func(string)
 }
@@ -46,8 +43,7 @@ type DrainReport struct {
 	Cordoned bool
 	// Evicted are the pods that had to go and are gone.
 	Evicted []string
-	// Kept are the pods that stay with the node: those of DaemonSets, static ones, and those of a
-	// dead node that were not waited for.
+	// Kept are the pods that stay with the node: those of DaemonSets, and static ones.
 	Kept []string
 	// Left are the pods that had to go and are there.
 	Left []LeftPod

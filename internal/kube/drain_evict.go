@@ -32,7 +32,7 @@ func (d *drainer) choose(ctx context.Context) ([]corev1.Pod, error) {
 	var going []corev1.Pod
 	var data, bare []string
 	for _, pod := range pods {
-		if d.stays(pod) {
+		if stays(pod) {
 			continue
 		}
 		going = append(going, pod)
@@ -60,23 +60,14 @@ func (d *drainer) choose(ctx context.Context) ([]corev1.Pod, error) {
 		d.in.Node, ErrDrainRefused, strings.Join(refused, "; "))
 }
 
-// stays tells whether a pod is left alone: a DaemonSet would make it anew on the same node, the API
-// server only mirrors what the kubelet runs of itself, and a pod of a dead node never ends.
-func (d *drainer) stays(pod corev1.Pod) bool {
-	if d.overdue(pod) {
-		return true
-	}
+// stays tells whether a pod is left alone: a DaemonSet would make it anew on the same node, and the API
+// server only mirrors what the kubelet runs of itself.
+func stays(pod corev1.Pod) bool {
 	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
 		return true
 	}
 	owner := metav1.GetControllerOf(&pod)
 	return owner != nil && owner.Kind == "DaemonSet" && strings.HasPrefix(owner.APIVersion, "apps/") && !finished(pod)
-}
-
-// overdue tells whether a pod should have ended so long ago that it is not waited for.
-func (d *drainer) overdue(pod corev1.Pod) bool {
-	limit := d.in.SkipWaitForDeleteTimeout
-	return limit > 0 && pod.DeletionTimestamp != nil && time.Since(pod.DeletionTimestamp.Time) > limit
 }
 
 func finished(pod corev1.Pod) bool {
@@ -180,7 +171,7 @@ func (d *drainer) tellToEnd(ctx context.Context, pod corev1.Pod) error {
 	return err
 }
 
-// gone tells whether a pod has ended, or is not waited for any longer; if it is there, it returns the
+// gone tells whether a pod has ended; if it is there, it returns the
 // error of what was tried with it before.
 func (d *drainer) gone(ctx context.Context, pod corev1.Pod, before error) (bool, error) {
 	object, err := d.client.Get(ctx, corev1.SchemeGroupVersion.WithKind("Pod"), pod.Namespace, pod.Name)
@@ -191,7 +182,7 @@ func (d *drainer) gone(ctx context.Context, pod corev1.Pod, before error) (bool,
 	if detail := typed(object, &now); detail != "" {
 		return false, errors.New(detail)
 	}
-	return now.UID != pod.UID || d.overdue(now), before
+	return now.UID != pod.UID, before
 }
 
 // seconds rounds up: half a second must not become none, which means something else. Anything

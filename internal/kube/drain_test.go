@@ -86,10 +86,6 @@ func TestDrain(t *testing.T) {
 			writes:  []string{"evict default/web-1", "evict default/web-2"}, after: 20 * time.Second, before: 25 * time.Second},
 		{name: "is ending already", world: []string{pod("default", "web", `deletionTimestamp: "1999-12-31T23:59:59Z", `+appWeb, ""), budget("web", "0")},
 			report: DrainReport{Cordoned: true, Evicted: []string{"default/web"}}, before: 3 * time.Second, writes: []string{"evict default/web"}},
-		{name: "dead node", world: []string{pod("default", "old", `deletionTimestamp: "1999-12-31T23:50:00Z", `+replicated, ""), pod("default", "web", replicated, "")},
-			prepare: func(a *drainAPI) { a.ends["web"] = never }, in: DrainInput{SkipWaitForDeleteTimeout: 10 * time.Second},
-			report: DrainReport{Cordoned: true, Kept: []string{"default/old", "default/web"}}, writes: []string{"evict default/web"},
-			after: 10 * time.Second, before: 14 * time.Second},
 		{name: "API away", world: []string{pod("default", "web", replicated, "")}, prepare: func(a *drainAPI) {
 			a.ends["web"] = 4 * time.Second
 			a.breaks(time.Second, 20*time.Second, refuse)
