@@ -25,7 +25,7 @@ func loadBalancer() plan.Phase {
 			if !c.LocalBalancer {
 				return nil, nil
 			}
-			data := templates.HAProxyData{Port: cluster.LocalBalancerPort, CAPath: pkiDir + "/ca.crt"}
+			data := templates.HAProxyData{Port: cluster.LocalBalancerPort, HealthPort: cluster.LocalBalancerHealthPort, CAPath: pkiDir + "/ca.crt"}
 			for _, h := range c.ControlPlanes() {
 				data.Servers = append(data.Servers, templates.HAProxyServer{Name: h.Name, Address: h.NodeIP, Port: c.APIPort})
 			}
@@ -40,7 +40,9 @@ func loadBalancer() plan.Phase {
 					Path: manifestPath("kubewright-haproxy"),
 					On:   append(reads("ca.crt"), resource.FileID(templates.HAProxyConfigPath)),
 					Render: func(digest string, _ map[string]string) ([]byte, error) {
-						return templates.HAProxy(templates.HAProxyPodData{Image: c.Release.Image("haproxy"), InputsDigest: digest})
+						return templates.HAProxy(templates.HAProxyPodData{
+							Image: c.Release.Image("haproxy"), HealthPort: cluster.LocalBalancerHealthPort, InputsDigest: digest,
+						})
 					},
 				},
 			}, nil

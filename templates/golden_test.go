@@ -199,7 +199,7 @@ func TestGoldenObjects(t *testing.T) {
 		"kube-proxy.yaml":              must(KubeProxy(kubeProxyData())),
 		"kube-proxy-config.yaml":       must(KubeProxyConfig(proxy)),
 		"coredns.yaml":                 must(CoreDNS(coreDNSData())),
-		"haproxy.yaml":                 must(HAProxy(HAProxyPodData{Image: "docker.io/library/haproxy:3.2.25-alpine", InputsDigest: "sha256:h"})),
+		"haproxy.yaml":                 must(HAProxy(HAProxyPodData{Image: "docker.io/library/haproxy:3.2.25-alpine", HealthPort: 7444, InputsDigest: "sha256:h"})),
 		"keepalived.yaml":              must(Keepalived(KeepalivedPodData{Image: "docker.io/osixia/keepalived:2.3.4", InputsDigest: "sha256:k"})),
 		"bootstrap-rbac.yaml":          must(BootstrapRBAC()),
 		"cluster-info.yaml":            must(ClusterInfo(ClusterInfoData{Server: "https://10.111.0.10:6443", CAPEM: []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")})),

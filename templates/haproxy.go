@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	// HAProxyHealthPort is where HAProxy answers the probes of its pod, on the loopback of the node.
-	HAProxyHealthPort = 7444
 	// HAProxyConfigPath is the file that its pod reads.
 	HAProxyConfigPath = kubernetesDir + "/haproxy/haproxy.cfg"
 
@@ -33,9 +31,10 @@ func (s HAProxyServer) Endpoint() string { return hostPort(s.Address, s.Port) }
 
 // HAProxyData is what the load balancer of a node is told.
 type HAProxyData struct {
-	Port    int // on the loopback of the node
-	Servers []HAProxyServer
-	CAPath  string // of the authority that has signed the API servers' certificates
+	Port       int // on the loopback of the node
+	HealthPort int // where it answers the probes of its pod, on loopback too
+	Servers    []HAProxyServer
+	CAPath     string // of the authority that has signed the API servers' certificates
 }
 
 // HAProxyConfig renders haproxy.cfg: connections from the node itself are spread over the API
@@ -45,17 +44,14 @@ func HAProxyConfig(d HAProxyData) ([]byte, error) {
 		return nil, fmt.Errorf("haproxy: %w", err)
 	}
 	d.Servers = slices.SortedFunc(slices.Values(d.Servers), func(a, b HAProxyServer) int { return strings.Compare(a.Name, b.Name) })
-	return render("haproxy.cfg.tmpl", struct {
-		HAProxyData
-		HealthPort int
-	}{d, HAProxyHealthPort})
+	return render("haproxy.cfg.tmpl", d)
 }
 
 func (d HAProxyData) check() error {
-	if err := errors.Join(checkPort(d.Port), checkPlainPath(d.CAPath)); err != nil {
+	if err := errors.Join(checkPort(d.Port), checkPort(d.HealthPort), checkPlainPath(d.CAPath)); err != nil {
 		return err
 	}
-	if d.Port == HAProxyHealthPort {
+	if d.Port == d.HealthPort {
 		return fmt.Errorf("port %d is that of the probes", d.Port)
 	}
 	if len(d.Servers) == 0 {
@@ -80,17 +76,21 @@ func (d HAProxyData) check() error {
 // HAProxyPodData is what the pod of HAProxy consists of.
 type HAProxyPodData struct {
 	Image        string // with tag
+	HealthPort   int    // HAProxyData.HealthPort
 	InputsDigest string // value of InputsDigestAnnotation
 }
 
 // HAProxy renders the static pod /etc/kubernetes/manifests/kubewright-haproxy.yaml. It reads
 // HAProxyConfigPath and the authority of the cluster, and holds no secret and no privilege.
 func HAProxy(d HAProxyPodData) ([]byte, error) {
+	if err := checkPort(d.HealthPort); err != nil {
+		return nil, fmt.Errorf("haproxy: %w", err)
+	}
 	dir, ca := path.Dir(HAProxyConfigPath), pkiDir+"/ca.crt"
 	return manifest{
 		Name: "haproxy", Tier: "node",
 		Args:        []string{"-db", "-f", HAProxyConfigPath},
-		ProbeScheme: "HTTP", ProbeHost: "127.0.0.1", ProbePort: HAProxyHealthPort,
+		ProbeScheme: "HTTP", ProbeHost: "127.0.0.1", ProbePort: d.HealthPort,
 		Probes: []probe{{"livenessProbe", "/healthz", 5, 5, 3}, readinessProbe("/healthz")},
 		CPU:    "25m", Memory: "50Mi",
 		Security: &containerSecurity{User: haproxyUser, ReadOnlyRoot: true},

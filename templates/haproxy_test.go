@@ -31,7 +31,7 @@ import (
 
 func haproxyData() HAProxyData {
 	return HAProxyData{
-		Port: 7443, CAPath: "/etc/kubernetes/pki/ca.crt",
+		Port: 7443, HealthPort: 7444, CAPath: "/etc/kubernetes/pki/ca.crt",
 		Servers: []HAProxyServer{
 			{"cp2", addr("10.111.0.11"), 6443}, {"cp1", addr("10.111.0.10"), 6443}, {"cp3", addr("fd00::1"), 8443},
 		},
@@ -56,7 +56,8 @@ func TestHAProxyRefuses(t *testing.T) {
 	for want, change := range map[string]func(*HAProxyData){
 		"no API server":                    func(d *HAProxyData) { d.Servers = nil },
 		"0 is not a port":                  func(d *HAProxyData) { d.Port = 0 },
-		"that of the probes":               func(d *HAProxyData) { d.Port = HAProxyHealthPort },
+		"that of the probes":               func(d *HAProxyData) { d.Port = d.HealthPort },
+		"-1 is not a port":                 func(d *HAProxyData) { d.HealthPort = -1 },
 		"65536 is not a port":              func(d *HAProxyData) { d.Servers[1].Port = 65536 },
 		"the server cp2 is there twice":    func(d *HAProxyData) { d.Servers[1].Name = "cp2" },
 		`"cp1 check" is not the name`:      func(d *HAProxyData) { d.Servers[0].Name = "cp1 check" },
@@ -155,16 +156,14 @@ func newAPIServer(t *testing.T, name string) *apiServer {
 func startHAProxy(t *testing.T, ca string, servers map[string]*apiServer) (url, health string) {
 	t.Helper()
 	binary := haproxy(t)
-	port, healthPort := freePort(t), freePort(t)
-	d := HAProxyData{Port: port, CAPath: ca}
+	d := HAProxyData{Port: freePort(t), HealthPort: freePort(t), CAPath: ca}
 	for name, s := range servers {
 		at := netip.MustParseAddrPort(s.Listener.Addr().String())
 		d.Servers = append(d.Servers, HAProxyServer{name, at.Addr(), int(at.Port())})
 	}
-	config := strings.Replace(string(mustRender(t)(HAProxyConfig(d))), strconv.Itoa(HAProxyHealthPort), strconv.Itoa(healthPort), 1)
 	var said strings.Builder
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, binary, "-db", "-f", writeTemp(t, "haproxy.cfg", []byte(config)))
+	cmd := exec.CommandContext(ctx, binary, "-db", "-f", writeTemp(t, "haproxy.cfg", mustRender(t)(HAProxyConfig(d))))
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -176,7 +175,7 @@ func startHAProxy(t *testing.T, ca string, servers map[string]*apiServer) (url, 
 			t.Logf("haproxy said:\n%s", said.String())
 		}
 	})
-	return "https://127.0.0.1:" + strconv.Itoa(port), "http://127.0.0.1:" + strconv.Itoa(healthPort) + "/healthz"
+	return "https://127.0.0.1:" + strconv.Itoa(d.Port), "http://127.0.0.1:" + strconv.Itoa(d.HealthPort) + "/healthz"
 }
 
 func freePort(t *testing.T) int {

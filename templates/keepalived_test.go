@@ -153,7 +153,7 @@ func TestKeepalivedCheck(t *testing.T) {
 // TestBalancersHaveFewPrivileges: HAProxy has none at all, keepalived those of the network and,
 // without which it never notices that the API server is gone, SETGID.
 func TestBalancersHaveFewPrivileges(t *testing.T) {
-	h, hErr := HAProxy(HAProxyPodData{Image: "haproxy:1", InputsDigest: "sha256:h"})
+	h, hErr := HAProxy(HAProxyPodData{Image: "haproxy:1", HealthPort: 7444, InputsDigest: "sha256:h"})
 	k, kErr := Keepalived(KeepalivedPodData{Image: "keepalived:1", InputsDigest: "sha256:k"})
 	for _, test := range []struct {
 		pod  *corev1.Pod

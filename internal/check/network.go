@@ -20,6 +20,9 @@ type port struct {
 	local  bool // on loopback only: a firewall need not open it
 	// from are the nodes that connect to it; nil when no node does.
 	from func(World, Host) bool
+	// runs tells whether what is to listen was put on a host of ours already; nil: it was. It is not
+	// where something is added to a cluster that runs.
+	runs func(Traces) bool
 }
 
 func everyNode(_ World, h Host) bool    { return !h.etcdOnly() }
@@ -32,7 +35,7 @@ func ports(w World) []port {
 	if api == 0 {
 		api = defaultAPIServerPort
 	}
-	return []port{
+	all := []port{
 		{number: api, proto: "tcp", what: "kube-apiserver", on: controlPlane, from: everyNode},
 		{number: 2379, proto: "tcp", what: "etcd clients", on: etcdMember, from: controlPlane},
 		{number: 2380, proto: "tcp", what: "etcd peers", on: etcdMember, from: etcdMember},
@@ -45,14 +48,15 @@ func ports(w World) []port {
 		{number: 10257, proto: "tcp", what: "kube-controller-manager", on: controlPlane, local: true},
 		{number: 10259, proto: "tcp", what: "kube-scheduler", on: controlPlane, local: true},
 	}
+	for _, number := range w.BalancerPorts {
+		all = append(all, port{number: number, proto: "tcp", what: "the node's own load balancer", on: everyNode, local: true, runs: func(on Traces) bool { return on.Balancer }})
+	}
+	return all
 }
 
 // checkPorts refuses taken ports, but not on a host that is ours: there it is our
 // own components that listen.
 func checkPorts(t *T, h Host, f facts.Facts) {
-	if t.ours(h.Name) {
-		return
-	}
 	for _, p := range ports(t.World) {
 		if !p.on(t.World, h) {
 			continue
@@ -62,6 +66,9 @@ func checkPorts(t *T, h Host, f facts.Facts) {
 			continue
 		}
 		l := f.Listening[i]
+		if t.ours(h.Name) && (p.runs == nil || p.runs(t.Traces[h.Name])) {
+			continue
+		}
 		by, remedy := "by another program", fmt.Sprintf("find it with ss -lnp 'sport = :%d' and stop it", p.number)
 		if l.Process != "" {
 			by, remedy = "by "+l.Process, "stop "+l.Process+" or move it to another port"

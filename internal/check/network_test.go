@@ -145,6 +145,12 @@ func networkTable() map[string][]faulty {
 			return change(w.traced("cp1", "worker1"))
 		}
 	}
+	balanced := func(change func(World) World) func(World) World {
+		return func(w World) World {
+			w.BalancerPorts = []int{7443, 7444}
+			return change(w)
+		}
+	}
 	resolvers := func(servers ...string) func(World) World {
 		return worker1(func(f *facts.Facts) { f.Nameservers = servers })
 	}
@@ -182,6 +188,18 @@ func networkTable() map[string][]faulty {
 				return w.on("cp1", func(f *facts.Facts) { f.OursMarker = "prod 1234" })
 			}, []string{"refuse cp1: 6443/tcp"}},
 			{"our own", managed(listen("cp1", "tcp", 6443, "kube-apiserver")), nil},
+			{"of a load balancer that no node has", listen("worker1", "tcp", 7443, "nginx"), nil},
+			{"of the load balancer", balanced(listen("worker1", "tcp", 7443, "haproxy")), []string{"refuse worker1: 7443/tcp is taken by haproxy (on 0.0.0.0) and is needed by the node's own load balancer; stop haproxy"}},
+			{"of the load balancer's health", balanced(listen("cp1", "tcp", 7444, "")), []string{"refuse cp1: 7444/tcp is taken by another program"}},
+			{"of the load balancer, on a host of etcd", func(w World) World {
+				w.Hosts[1].Worker, w.Hosts[1].Etcd = false, true
+				return balanced(listen("worker1", "tcp", 7443, "nginx"))(w)
+			}, nil},
+			{"of our own load balancer", balanced(func(w World) World {
+				w.Traces["worker1"] = Traces{Applied: 2, Balancer: true}
+				return listen("worker1", "tcp", 7443, "")(w)
+			}), nil},
+			{"of a load balancer that a node of ours is to have", managed(balanced(listen("worker1", "tcp", 7443, ""))), []string{"refuse worker1: 7443/tcp is taken by another program"}},
 		},
 		"firewall": {
 			{"on a control plane", cp1(func(f *facts.Facts) { f.Firewall = "firewalld" }), []string{

@@ -31,7 +31,7 @@ func (s State) String() string {
 	}
 }
 
-// Traces counts what our manifest on a host (/var/lib/kubewright/manifest) lists.
+// Traces is what our manifest on a host (/var/lib/kubewright/manifest) lists, most of it counted.
 type Traces struct {
 	// Applied are the entries that were applied, Begun those that were begun and not finished.
 	Applied, Begun int
@@ -41,6 +41,8 @@ type Traces struct {
 	// Draft says that the authorities on the host are of a first run of ours that was cut:
 	// nothing was signed by them yet, and the next run replaces them by those of the cluster.
 	Draft bool
+	// Balancer says that it lists the configuration of the node's own load balancer.
+	Balancer bool
 }
 
 // State tells whose a host is from its marker, its authorities, our manifest and, where none of

@@ -24,6 +24,9 @@ type World struct {
 	VXLAN bool
 	// APIServerPort is the port of the API server; 0 means 6443.
 	APIServerPort int
+	// BalancerPorts are the ports, on loopback, of the load balancer that every node has; nil where
+	// it has none.
+	BalancerPorts []int
 	// EvictionSet says that the kubelet configuration sets evictionHard, so that
 	// the default of 10 and 15 % of the disk does not apply.
 	EvictionSet bool

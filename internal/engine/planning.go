@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"kubewright/cluster"
 	"kubewright/internal/catalog"
 	"kubewright/internal/check"
 	"kubewright/internal/facts"
@@ -16,6 +17,7 @@ import (
 	"kubewright/internal/resource"
 	"kubewright/internal/sh"
 	"kubewright/inventory"
+	"kubewright/templates"
 )
 
 // plan turns what was seen into what would be done, for the hosts in scope and the API.
@@ -132,6 +134,9 @@ func (s *Session) checkWorld() check.World {
 		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Traces: map[string]check.Traces{}, Ignore: s.Cluster.IgnoreChecks,
 		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.APIPort,
 	}
+	if s.Cluster.LocalBalancer {
+		w.BalancerPorts = []int{cluster.LocalBalancerPort, cluster.LocalBalancerHealthPort}
+	}
 	_, w.EvictionSet = s.Cluster.KubeletConfig["evictionHard"]
 	w.ClusterID, w.CAFingerprint = s.knownID(), s.knownID()
 	w.Closed, w.Unprobed = s.links.closed, s.links.unprobed
@@ -154,6 +159,7 @@ func (s *Session) checkWorld() check.World {
 func (s *Session) traces(m *member) check.Traces {
 	files, err := caFiles(m)
 	t := check.Traces{Draft: err == nil && m.Has(inventory.RoleControlPlane) && unfinished(m, files)}
+	_, t.Balancer = m.observed.Manifest[string(resource.FileID(templates.HAProxyConfigPath))]
 	for _, digest := range m.observed.Manifest {
 		if sh.Pending(digest) {
 			t.Begun++

@@ -192,8 +192,8 @@ function sockets(proto, file, state,    line, w, port) {
 		seen[proto, w[2]] = 1
 		put("socket " proto " " w[2])
 		port = w[2]; sub(/.*:/, "", port)
-		# 2379-2381, 6443, 10248-10250, 10256, 10257, 10259
-		if (port ~ /^(094[BCD]|192B|280[89A]|281[013])$/) busy = 1
+		# 2379-2381, 6443, 7443, 7444, 10248-10250, 10256, 10257, 10259
+		if (port ~ /^(094[BCD]|192B|1D1[34]|280[89A]|281[013])$/) busy = 1
 	}
 	close(file)
 }

@@ -2,11 +2,13 @@ package facts
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -240,6 +242,31 @@ func TestScriptOurs(t *testing.T) {
 				t.Errorf("empty marker: %v", err)
 			}
 		})
+	}
+}
+
+// TestScriptNamesWhoListens: who listens on a port of ours is looked up, and on others it is not.
+func TestScriptNamesWhoListens(t *testing.T) {
+	argv := shells(t)["dash"]
+	if argv == nil {
+		t.Skip("no dash here")
+	}
+	for port, want := range map[uint16]string{
+		2379: "nginx", 2381: "nginx", 6443: "nginx", 7443: "nginx", 7444: "nginx", 10250: "nginx", 10259: "nginx",
+		22: "", 7442: "", 7445: "", 8443: "",
+	} {
+		host, commands := rocky(), rockyCommands()
+		host.files["/proc/net/tcp"] = fmt.Sprintf("  sl  local_address\n   0: 0100007F:%04X 00000000:0000 0A x\n", port)
+		host.files["/proc/net/tcp6"] = "  sl\n"
+		commands["ss"] = fmt.Sprintf(`echo 'LISTEN 0 128 127.0.0.1:%d 0.0.0.0:* users:(("nginx",pid=7,fd=3))'`, port)
+		f, err := Parse([]byte(host.look(t, argv, commands)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(f.Listening, func(l Listener) bool { return l.Port == int(port) })
+		if i < 0 || f.Listening[i].Process != want {
+			t.Errorf("port %d: %+v, want process %q", port, f.Listening, want)
+		}
 	}
 }
 
