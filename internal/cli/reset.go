@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
@@ -14,11 +15,13 @@ import (
 func newResetCommand() *cobra.Command {
 	flags := &runFlags{}
 	var yes bool
+	var o engine.ResetOptions
 	cmd := onCluster(flags, &cobra.Command{
 		Use:   "reset",
 		Short: "Remove from the hosts what kubewright put there, and nothing else",
 		Long: `Removes what the manifest on each host lists, the cluster's data in etcd included, and puts
-back the files it replaced. Asks for the name of the cluster first.`,
+back the files it replaced. Asks for the name of the cluster first. A host whose member the others go on
+to count is refused when they stay: node remove takes such a host out.`,
 		Example: `  kubewright reset -f cluster.yaml
   kubewright reset -f cluster.yaml --limit worker1`,
 	}, func(ctx context.Context, r *run) (*result, error) {
@@ -26,7 +29,7 @@ back the files it replaced. Asks for the name of the cluster first.`,
 			return nil, fault.New(fault.BadInput, "reset asks before it removes something, and cannot with --output json").
 				WithHint("look at what --limit picks, and reset with --yes")
 		}
-		p, stats, err := r.Reset(ctx, func(p *plan.Plan) error { return r.confirmReset(ctx, p, yes) })
+		p, stats, err := r.Reset(ctx, o, func(p *plan.Plan) error { return r.confirmReset(ctx, p, yes) })
 		r.stats = stats
 		if err != nil {
 			return nil, err
@@ -36,6 +39,7 @@ back the files it replaced. Asks for the name of the cluster first.`,
 	flags.addScope(cmd)
 	flags.addChange(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "clean members of etcd that the others go on to count, and data that may be the last")
 	return cmd
 }
 

@@ -10,16 +10,24 @@ import (
 
 	"kubewright/cluster"
 	"kubewright/internal/fault"
+	"kubewright/internal/membership"
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
 	"kubewright/internal/sh"
 	"kubewright/inventory"
 )
 
+// ResetOptions say what a reset may cost.
+type ResetOptions struct {
+	// Force cleans members of etcd that the others go on to count, and data that may be the last.
+	Force bool
+}
+
 // Reset removes from the hosts in scope what their manifests list, and the containers,
-// interfaces and packet filter rules that ran on top of it. It needs no API, no CA and no
-// host outside its scope. confirm is shown the plan first.
-func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
+// interfaces and packet filter rules that ran on top of it. It needs no API and no CA, and no
+// host outside its scope unless it leaves a part of the members of etcd: those that are left are
+// asked then. confirm is shown the plan first.
+func (e *Engine) Reset(ctx context.Context, o ResetOptions, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("reset")(&err)
 	ctx, locks := holdLocks(ctx)
 	defer func() { err = taken(ctx, err) }()
@@ -38,29 +46,54 @@ func (e *Engine) Reset(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 			p.Hosts = append(p.Hosts, m.plan)
 		}
 	}
-	s.warnOfMembers(e.Cluster)
+	asked, err := e.mayDiscard(ctx, s, o)
+	if err != nil {
+		return p, append(s.stats(), asked...), err
+	}
 	if err := confirm(p); err != nil {
-		return p, s.stats(), err
+		return p, append(s.stats(), asked...), err
 	}
 	s.each(s.hosts, func(m *member) { m.err = s.persist(ctx, m, s.resumeReset, s.reset) })
 	var errs []error
 	for _, m := range s.hosts {
 		errs = append(errs, m.err)
 	}
-	return p, s.stats(), errors.Join(errs...)
+	return p, append(s.stats(), asked...), errors.Join(errs...)
 }
 
-// warnOfMembers says when a reset takes members from an etcd of which others are left.
-func (s *Session) warnOfMembers(whole *cluster.Cluster) {
-	var leaving []string
+// mayDiscard refuses a reset of hosts with data of etcd, but not of all of its members, unless etcd
+// itself says that they are none any more. It returns what it cost to ask the members that are left.
+func (e *Engine) mayDiscard(ctx context.Context, s *Session, o ResetOptions) ([]Stats, error) {
+	var leaving []membership.Host
+	others := *e.Cluster
+	others.Hosts = slices.DeleteFunc(slices.Clone(e.Cluster.Hosts), e.Limit)
 	for _, m := range s.hosts {
 		if m.Has(inventory.RoleEtcd) && m.facts.Foreign.EtcdData {
-			leaving = append(leaving, m.Name)
+			leaving = append(leaving, membership.Host{Name: m.Name, PeerURL: cluster.PeerURL(m.Host), Seen: true, Data: true})
 		}
 	}
-	if all := len(whole.EtcdMembers()); len(leaving) > 0 && len(leaving) < all {
-		s.emit(report.Event{Kind: report.Warning, Message: fmt.Sprintf("%s: members of an etcd of %d, which goes on to count them; kubewright node remove takes a member out of it first", strings.Join(leaving, ", "), all)})
+	if len(leaving) == 0 || len(others.EtcdMembers()) == 0 {
+		return nil, nil
 	}
+	look := *e
+	look.Cluster, look.Limit = &others, func(inventory.Host) bool { return false }
+	left := look.survey(ctx, nil)
+	defer left.Close()
+	var w membership.World
+	if err := left.adopt(); err == nil && !left.newPKI { // else no member can be asked
+		left.etcd.hosts = left.etcdHosts()
+		w = left.etcdWorld(ctx)
+	}
+	w.Hosts = append(w.Hosts, leaving...)
+	err := membership.MayDiscard(w, leaving)
+	if err != nil && o.Force {
+		s.emit(report.Event{Kind: report.Warning, Message: "etcd: " + err.Error()})
+		err = nil
+	}
+	if err != nil {
+		err = refusal(err)
+	}
+	return left.stats(), err
 }
 
 // openForReset connects to the hosts in scope only: a cluster whose control plane is gone

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"kubewright/internal/fault"
 	"kubewright/internal/host"
 	"kubewright/internal/plan"
+	"kubewright/internal/report"
 	"kubewright/internal/resource"
 	"kubewright/internal/sh"
 	"kubewright/inventory"
@@ -77,7 +79,7 @@ func resetLab(t *testing.T, hosts int) (l *lab, before map[string]map[string]str
 
 func (l *lab) reset() error {
 	l.t.Helper()
-	_, stats, err := l.engine().Reset(l.t.Context(), accept)
+	_, stats, err := l.engine().Reset(l.t.Context(), engine.ResetOptions{}, accept)
 	l.requireStats(stats)
 	return err
 }
@@ -246,7 +248,7 @@ func TestResetOfTwoClusters(t *testing.T) {
 // The plan is shown first, and nothing is removed when it is not confirmed.
 func TestResetNotConfirmed(t *testing.T) {
 	l, _ := resetLab(t, 1)
-	_, _, err := l.engine().Reset(context.Background(), func(p *plan.Plan) error {
+	_, _, err := l.engine().Reset(context.Background(), engine.ResetOptions{}, func(p *plan.Plan) error {
 		var b strings.Builder
 		if err := p.Text(&b); err != nil {
 			return err
@@ -268,4 +270,68 @@ func TestResetNotConfirmed(t *testing.T) {
 
 func errIsNotExist(err error) bool {
 	return err != nil && strings.Contains(err.Error(), fs.ErrNotExist.Error())
+}
+
+// A host whose member the others go on to count is not reset: it would be a member without data. Nothing
+// is changed then, and who insists is told what it costs.
+func TestResetOfMembers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		limit   string
+		arrange func(e *etcdLab)
+		force   bool
+		refused []string
+	}{
+		"one of three":  {limit: "cp2", refused: []string{"cp2 (member", "count 3 voters, of which 2 have to be healthy, and 2 would be", "node remove"}},
+		"most of three": {limit: "cp1,cp2", refused: []string{"count 3 voters, of which 2 have to be healthy, and 1 would be"}},
+		"the others are down": {limit: "cp2", arrange: func(e *etcdLab) { e.down["cp1"], e.down["cp3"] = true, true },
+			refused: []string{"cp2 has data of etcd, and no member elsewhere answers", "reset all hosts"}},
+		"the others are not there": {limit: "cp2", arrange: func(e *etcdLab) { e.refuse["cp1"], e.refuse["cp3"] = true, true }, refused: []string{"not known"}},
+		"one that was removed":     {limit: "cp2", arrange: func(e *etcdLab) { e.members = slices.Delete(e.members, 1, 2) }},
+		"one without data":         {limit: "cp2", arrange: func(e *etcdLab) { e.loseData("cp2") }},
+		"by force":                 {limit: "cp2", force: true},
+		"all of them":              {limit: "control-plane"},
+		"no member":                {limit: "worker", arrange: func(e *etcdLab) { e.refuse["cp1"], e.refuse["cp2"], e.refuse["cp3"] = true, true, true }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEtcdLab(t, 3)
+			e.bringUp()
+			if tc.arrange != nil {
+				tc.arrange(e)
+			}
+			limit, err := inventory.ParseSelector(tc.limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.with(func(o *engine.Options) { o.Limit = limit })
+			asked := false
+			_, stats, err := e.engine().Reset(t.Context(), engine.ResetOptions{Force: tc.force}, func(*plan.Plan) error {
+				asked = true
+				return nil
+			})
+			e.requireStats(stats)
+			for _, h := range e.cluster.Hosts {
+				if left := e.roots[h.Name].Read(sh.ManifestPath) != ""; left != (len(tc.refused) > 0 || !limit(h)) {
+					t.Errorf("%s has things of ours: %v", h.Name, left)
+				}
+			}
+			if len(tc.refused) == 0 {
+				warned := slices.ContainsFunc(e.events.of(report.Warning), func(w report.Event) bool { return strings.Contains(w.Message, "count 3 voters") })
+				if err != nil || warned != tc.force {
+					t.Errorf("%v, and a warning: %v", err, warned)
+				}
+				return
+			}
+			requireFault(t, err, fault.Unhealthy)
+			text := fmt.Sprint(err) + strings.Join(fault.Hints(err), "\n")
+			for _, says := range append(tc.refused, "--force") {
+				if !strings.Contains(text, says) {
+					t.Errorf("it does not say %q: %s", says, text)
+				}
+			}
+			if asked {
+				t.Error("it was asked whether to go on")
+			}
+			e.requireLog()
+		})
+	}
 }

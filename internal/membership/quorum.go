@@ -57,6 +57,36 @@ func (s *situation) mayRemove(m member) error {
 		remedy("bring %s back first, or remove what is dead before what is alive", strings.Join(rest, ", "))
 }
 
+// MayDiscard refuses to wipe hosts whose members the others go on to count, since they are not told. A
+// host that is no member any more may be wiped; where no quorum says that, the data may be the last
+// there is. Those hosts are among the world's. The error is a *Refused.
+func MayDiscard(w World, hosts []Host) error {
+	s, err := assess(w)
+	if err != nil {
+		return err
+	}
+	leaving := names(hosts)
+	slices.Sort(leaving)
+	if !s.quorum {
+		return refuse("%s data of etcd, and no member elsewhere answers with a majority behind it: whether that data is needed is not known", hasHave(leaving)).
+			remedy("bring etcd back first, and take hosts out of the cluster with kubewright node remove; to give up the cluster, reset all hosts at once; --force cleans %s whatever comes of it", list(leaving))
+	}
+	var gone []string
+	for _, m := range s.members {
+		if slices.Contains(leaving, m.host) {
+			gone = append(gone, m.String())
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	n, healthy, _ := s.voters()
+	left := slices.DeleteFunc(healthy, func(name string) bool { return slices.Contains(gone, name) })
+	return refuse("a reset does not take %s out of etcd: it would go on to count %s, of which %d have to be healthy, and %d would be (%s)",
+		list(gone), count(n, "voter"), majority(n), len(left), list(left)).
+		remedy("kubewright node remove takes a host out of etcd first, and then cleans it; to give up the cluster, reset all hosts at once; --force cleans %s whatever comes of it", list(leaving))
+}
+
 // mayLose refuses to remove the one member through which etcd can be asked: it would go on without
 // it, but nobody could see or change it any more.
 func (s *situation) mayLose(m member) error {
