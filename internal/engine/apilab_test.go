@@ -19,6 +19,7 @@ import (
 	"kubewright/certs"
 	"kubewright/internal/engine"
 	"kubewright/internal/secret"
+	"kubewright/inventory"
 )
 
 // serveAPI serves what all API servers of the lab say, with a certificate of the cluster's authority.
@@ -74,10 +75,13 @@ func (e *etcdLab) listens(name string) bool {
 	return name != "" && e.kubelet(name) && e.roots[name].Read(apiManifest) != ""
 }
 
-// apiReady tells whether an API server is ready: it has the member beside it, and flags that it knows.
+// apiReady tells whether an API server is ready: it has the member beside it, or those on hosts of
+// their own, and flags that it knows.
 func (e *etcdLab) apiReady(name string) bool {
 	member := e.running(name)
-	return e.listens(name) && e.restarting[name] == 0 && member != nil && !member.Learner && e.quorum() && !strings.Contains(e.roots[name].Read(apiManifest), "--broken")
+	apart := !slices.ContainsFunc(e.cluster.EtcdMembers(), func(h inventory.Host) bool { return h.Name == name })
+	votes := apart || member != nil && !member.Learner
+	return e.listens(name) && e.restarting[name] == 0 && votes && e.quorum() && !strings.Contains(e.roots[name].Read(apiManifest), "--broken")
 }
 
 // quiet returns when nobody is being answered any more: a request that a run has given up is still at

@@ -36,13 +36,15 @@ import (
 // Where the pods of the lab are, and what they keep.
 const (
 	etcdManifest = "/etc/kubernetes/manifests/etcd.yaml"
+	etcdService  = "/etc/systemd/system/etcd.service"
 	apiManifest  = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 	etcdData     = "/var/lib/etcd/member"
 	kubeletState = "/fake.state/units/kubelet.service/"
+	serviceState = "/fake.state/units/etcd.service/"
 )
 
 // etcdLab is a lab in which an etcd and API servers run: on each host whose kubelet runs and has
-// their manifests, as far as they would with the data that is there.
+// their manifests, or whose etcd.service runs, as far as they would with the data that is there.
 type etcdLab struct {
 	*lab
 	server *httptest.Server // of all API servers
@@ -120,6 +122,18 @@ func (e *etcdLab) controlPlanes(n int) {
 	e.cluster.Hosts = slices.Concat(hosts, e.cluster.Hosts[len(e.cluster.Hosts)-1:])
 }
 
+// apart gives etcd three hosts for itself, etcd1 to etcd3. There is one control plane then.
+func (e *etcdLab) apart() {
+	e.controlPlanes(1)
+	e.cluster.Hosts[0].Roles = []inventory.Role{inventory.RoleControlPlane}
+	for i := range 3 {
+		h := inventory.Host{Name: fmt.Sprintf("etcd%d", i+1), NodeIP: netip.AddrFrom4([4]byte{10, 111, 0, byte(31 + i)}), Roles: []inventory.Role{inventory.RoleEtcd}}
+		h.Address = h.NodeIP.String()
+		e.cluster.Hosts = append(e.cluster.Hosts, h)
+		e.roots[h.Name] = newRoot(e.t, h.Name)
+	}
+}
+
 // smallPhases are what a control plane is made of, as small as can be: authorities, a member of etcd, an
 // API server, the kubelet that runs both, and the mark of the members.
 func (e *etcdLab) smallPhases() []plan.Phase {
@@ -136,13 +150,26 @@ func (e *etcdLab) smallPhases() []plan.Phase {
 		}
 	}
 	member := phase("etcd", nil, func(t plan.Target) []resource.Resource {
+		dir := resource.Dir{Path: "/var/lib/etcd", Mode: 0o700, Owned: true}
+		if !t.Has(inventory.RoleControlPlane) {
+			return []resource.Resource{
+				dir,
+				resource.UnitFile{Path: etcdService, Keep: []string{templates.EtcdInitialCluster, templates.EtcdInitialClusterState},
+					Render: func(kept map[string]string) ([]byte, error) {
+						return []byte("[Service]\nExecStart=etcd \\\n  " + strings.Join(e.etcdArgs(t, kept), " \\\n  ") + "\n"), nil
+					}},
+				resource.Unit{Name: "etcd.service", On: []resource.ID{resource.FileID(etcdService)}},
+			}
+		}
 		return []resource.Resource{
-			resource.Dir{Path: "/var/lib/etcd", Mode: 0o700, Owned: true},
+			dir,
 			resource.StaticPod{Path: etcdManifest, Keep: []string{templates.EtcdInitialCluster, templates.EtcdInitialClusterState},
-				Render: func(_ string, kept map[string]string) ([]byte, error) { return e.etcdPod(t, kept), nil }},
+				Render: func(_ string, kept map[string]string) ([]byte, error) {
+					return []byte("spec:\n  containers:\n  - command: [\"run\", " + strings.Join(e.etcdArgs(t, kept), ", ") + "]\n"), nil
+				}},
 		}
 	})
-	member.On, member.Members, member.Rolling = inventory.ControlPlanes, true, true
+	member.On, member.Members, member.Rolling = inventory.EtcdMembers, true, true
 	server := phase("control-plane", []plan.Edge{plan.SameHost("etcd")}, func(plan.Target) []resource.Resource {
 		return []resource.Resource{resource.StaticPod{Path: apiManifest,
 			Render: func(string, map[string]string) ([]byte, error) { return podManifest(e.podArgs["api"]...), nil }}}
@@ -150,6 +177,7 @@ func (e *etcdLab) smallPhases() []plan.Phase {
 	server.On, server.Voter, server.Rolling = inventory.ControlPlanes, true, true
 	kubelet := service("kubelet", "1", plan.SameHost("control-plane"))
 	kubelet.Rolling = true
+	kubelet.On = func(h inventory.Host) bool { return h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleWorker) }
 	return append(list, member, server, kubelet, mark)
 }
 
@@ -168,8 +196,8 @@ func podFlags(manifest string) map[string]string {
 	return flags
 }
 
-// etcdPod is the manifest of a member: as was decided, else as it was started, else for a new cluster.
-func (e *etcdLab) etcdPod(t plan.Target, kept map[string]string) []byte {
+// etcdArgs are how a member starts, quoted: as was decided, else as it was started, else for a new cluster.
+func (e *etcdLab) etcdArgs(t plan.Target, kept map[string]string) []string {
 	initial, state := e.cluster.InitialCluster(), "new"
 	if told := kept[templates.EtcdInitialCluster]; told != "" {
 		initial, state = told, kept[templates.EtcdInitialClusterState]
@@ -180,7 +208,11 @@ func (e *etcdLab) etcdPod(t plan.Target, kept map[string]string) []byte {
 			state = templates.EtcdExisting
 		}
 	}
-	return podManifest(append([]string{"--initial-cluster=" + initial, "--initial-cluster-state=" + state}, e.podArgs["etcd"]...)...)
+	args := append([]string{"--initial-cluster=" + initial, "--initial-cluster-state=" + state}, e.podArgs["etcd"]...)
+	for i, arg := range args {
+		args[i] = strconv.Quote(arg)
+	}
+	return args
 }
 
 func (e *etcdLab) dial(ctx context.Context, h inventory.Host) (host.Conn, error) {
@@ -237,7 +269,7 @@ func (c *etcdConn) Dial(ctx context.Context, network, addr string) (net.Conn, er
 type parts struct{ etcd, api, kubelet, data, aside string }
 
 func stateOf(r *shtest.Root) parts {
-	p := parts{etcd: r.Read(etcdManifest), api: r.Read(apiManifest), kubelet: r.Read(kubeletState + "starts"), data: r.Read(etcdData + "/id")}
+	p := parts{etcd: r.Read(etcdManifest) + r.Read(etcdService), api: r.Read(apiManifest), kubelet: r.Read(kubeletState + "starts"), data: r.Read(etcdData + "/id")}
 	p.aside = r.Read(etcdData + ".removed/id")
 	return p
 }
@@ -321,10 +353,10 @@ func (e *etcdLab) peerURL(name string) string {
 func (e *etcdLab) settle() {
 	for _, h := range e.cluster.Hosts {
 		r := e.roots[h.Name]
-		if !e.kubelet(h.Name) || r.Read(etcdManifest) == "" || r.Read(etcdData+"/id") != "" {
+		if e.started(h.Name) == "" || r.Read(etcdData+"/id") != "" {
 			continue
 		}
-		flags := podFlags(r.Read(etcdManifest))
+		flags := podFlags(e.started(h.Name))
 		if id := e.first(h, flags[templates.EtcdInitialCluster], flags[templates.EtcdInitialClusterState]); id != 0 {
 			e.began[id] = true
 			r.Write(etcdData+"/id", strconv.FormatUint(id, 16))
@@ -340,6 +372,18 @@ func (e *etcdLab) hasMember(name string) bool {
 
 func (e *etcdLab) kubelet(name string) bool {
 	return !e.down[name] && e.roots[name].Read(kubeletState+"active") == "active\n"
+}
+
+// started is with what the member on a host was started, "" while it is not.
+func (e *etcdLab) started(name string) string {
+	r := e.roots[name]
+	switch {
+	case e.kubelet(name):
+		return r.Read(etcdManifest)
+	case !e.down[name] && r.Read(serviceState+"active") == "active\n":
+		return r.Read(serviceState + "running")
+	}
+	return ""
 }
 
 // first is the first start of a member: its ID, or 0 where etcd refuses to start, as it does with
@@ -378,7 +422,7 @@ func (e *etcdLab) first(h inventory.Host, initial, state string) uint64 {
 
 // running is the member that runs on a host, or nil.
 func (e *etcdLab) running(name string) *etcd.Member {
-	if name == "" || !e.kubelet(name) || e.roots[name].Read(etcdManifest) == "" || strings.Contains(e.roots[name].Read(etcdManifest), "--broken") {
+	if name == "" || e.started(name) == "" || strings.Contains(e.started(name), "--broken") {
 		return nil
 	}
 	id, err := strconv.ParseUint(e.roots[name].Read(etcdData+"/id"), 16, 64)

@@ -11,6 +11,7 @@ import (
 	"kubewright/internal/membership"
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
+	"kubewright/internal/resource"
 	"kubewright/internal/sh"
 	"kubewright/inventory"
 )
@@ -179,24 +180,32 @@ func (c memberWell) Check(ctx context.Context) (done bool, detail string, err er
 	return true, "", nil
 }
 
-// restore puts the static pods back that ran before a change after which they do not. The manifest is
-// as before too, so that the change is due again.
+// restore puts the static pods back that ran before a change after which they do not, and the service of
+// a member that has its host for itself. The manifest is as before too, so that the change is due again.
+// Binaries and certificates are none of it: nothing is left of what they were.
 func (s *Session) restore(ctx context.Context, m *member, was *sh.Answers, in part) error {
 	if err := s.look(ctx, m); err != nil { // what was reached of the change is not known
 		return fmt.Errorf("and what ran before was not put back: %w", err)
 	}
 	var tasks []sh.Task
+	add := func(id resource.ID, phase string, steps ...sh.Step) {
+		recorded := sh.Step(sh.Forget{ID: string(id)})
+		if applied, ours := was.Manifest[string(id)]; ours {
+			recorded = sh.Record{ID: string(id), Digest: applied}
+		}
+		tasks = append(tasks, sh.Task{ID: string(id), Phase: phase, Steps: append(steps, recorded)})
+	}
+	unit, file := s.memberService(m)
 	for _, it := range m.plan.Items {
 		id := it.Change.ID
 		before := was.Files[id.Name()]
-		if id.Kind() != "pod" || !in.phases[it.Phase] || !before.HasContent || before.SHA256 == m.observed.Files[id.Name()].SHA256 {
+		if id.Kind() != "pod" && id != file || !in.phases[it.Phase] || !before.HasContent || before.SHA256 == m.observed.Files[id.Name()].SHA256 {
 			continue
 		}
-		steps := []sh.Step{sh.WriteFile{Path: id.Name(), Mode: before.Mode.Perm(), Owner: "root:root", Content: before.Content}, sh.Forget{ID: string(id)}}
-		if applied, ours := was.Manifest[string(id)]; ours {
-			steps[1] = sh.Record{ID: string(id), Digest: applied}
+		add(id, it.Phase, sh.WriteFile{Path: id.Name(), Mode: before.Mode.Perm(), Owner: "root:root", Content: before.Content})
+		if id == file {
+			add(unit, it.Phase, sh.DaemonReload{}, sh.StartUnit{Name: unit.Name(), Digest: was.Units[unit.Name()].Started})
 		}
-		tasks = append(tasks, sh.Task{ID: string(id), Phase: it.Phase, Steps: steps})
 	}
 	if len(tasks) == 0 {
 		return nil
@@ -205,10 +214,23 @@ func (s *Session) restore(ctx context.Context, m *member, was *sh.Answers, in pa
 		return fmt.Errorf("and what ran before was not put back: %w", err)
 	}
 	if err := s.serves(ctx, m); err != nil {
-		return fmt.Errorf("the static pods that ran before were put back, and do not work any more either: %w", err)
+		return fmt.Errorf("what ran before was put back, and does not work any more either: %w", err)
 	}
-	s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "the static pods that ran before are back, and work"})
+	s.emit(report.Event{Kind: report.Warning, Host: m.Name, Message: "what ran before is back, and works"})
 	return nil
+}
+
+// memberService is the unit of a member that runs as a service, and its file; "" where it runs as a pod.
+func (s *Session) memberService(m *member) (unit, file resource.ID) {
+	for _, r := range s.memberParts(m) {
+		switch r.ID().Kind() {
+		case "unit":
+			unit = r.ID()
+		case "file":
+			file = r.ID()
+		}
+	}
+	return unit, file
 }
 
 // amend runs tasks that are in no plan, and compares the host anew.

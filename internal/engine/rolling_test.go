@@ -109,9 +109,9 @@ func TestChangeThatFails(t *testing.T) {
 				t.Errorf("what ran before was not put back: %s", after)
 			}
 			if !slices.ContainsFunc(e.events.of(report.Warning), func(w report.Event) bool {
-				return w.Host == first && strings.Contains(w.Message, "the static pods that ran before are back")
+				return w.Host == first && strings.Contains(w.Message, "what ran before is back, and works")
 			}) {
-				t.Error("it is not said that the old pods are back")
+				t.Error("it is not said that what ran before is back")
 			}
 			p, err := e.plan()
 			if err != nil {
@@ -125,6 +125,46 @@ func TestChangeThatFails(t *testing.T) {
 			e.requireLog()
 		})
 	}
+}
+
+// A host that etcd has for itself gets its service back, as a control plane gets its pods.
+func TestChangeOfAServiceThatFails(t *testing.T) {
+	e := newEtcdLab(t, 1)
+	e.apart()
+	e.bringUp()
+	e.requireMembers("etcd1", "etcd2", "etcd3")
+	before := e.roots["etcd1"].Read(etcdService)
+	e.podArgs["etcd"] = []string{"--broken=yes"}
+	e.with(func(o *engine.Options) { o.ReadyTimeout = 8 * time.Second })
+	requireFault(t, e.apply(), fault.Unhealthy, "the member of etcd on", "did not come back from the same change")
+	if len(e.log) == 0 {
+		t.Fatal("nothing was changed")
+	}
+	first, _, _ := strings.Cut(e.log[0], " ")
+	e.requireLog(first+" ~etcd", first+" ~etcd")
+	if !slices.ContainsFunc(e.events.of(report.Warning), func(w report.Event) bool {
+		return w.Host == first && strings.Contains(w.Message, "what ran before is back, and works")
+	}) {
+		t.Error("it is not said that what ran before is back")
+	}
+	for _, name := range []string{"etcd1", "etcd2", "etcd3"} {
+		if after := e.started(name); e.running(name) == nil || after != before {
+			t.Errorf("%s runs with %s", name, after)
+		}
+	}
+	p, err := e.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []resource.ID{resource.FileID(etcdService), resource.UnitID("etcd.service")} {
+		if due := due(p, id); len(due) != 3 {
+			t.Errorf("the change of %s is due on %v, want all three", id, due)
+		}
+	}
+	e.podArgs["etcd"] = nil
+	e.mustApply()
+	e.requireLog()
+	e.requireEmpty()
 }
 
 // due are the hosts on which a resource is to be changed.
