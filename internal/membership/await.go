@@ -1,6 +1,9 @@
 package membership
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // await decides where etcd is known to have existed: with data of a majority it comes back by
 // being started; without, nothing that could be made from here would be the same cluster.
@@ -31,14 +34,32 @@ func (s *situation) await(known []string) ([]Action, error) {
 			len(there), count(len(known), "member"), list(names(there)), need, list(missing)).
 			remedy("bring %s back first; a new cluster is never made while they may have the data", list(missing))
 	}
-	if len(there) == 0 && len(missing) == 0 {
-		return nil, refuse("all data of etcd is lost: its members were %s, and none of their hosts has data any more", list(known)).
-			remedy("restore a snapshot; to begin anew without the data, reset all hosts")
-	}
-	return nil, refuse("etcd has lost its quorum for good: data of %d of %s is left (%s), %d are needed; a new cluster is never made from here",
-		len(there), count(len(known), "member"), list(names(there)), need).
-		remedy("restore a snapshot; if a lost disk can be brought back, do that and run again")
+	return nil, s.lostForGood(known, there, missing)
 }
+
+// lostForGood refuses where too little data is left for a majority, whatever is brought back besides.
+func (s *situation) lostForGood(known []string, there []Host, missing []string) error {
+	lost := names(s.atPeers(known, func(h Host) bool { return h.Seen && !s.hasData(h) }))
+	gone := "nothing is left of it on " + list(lost)
+	if len(missing) > 0 {
+		gone += "; not reached: " + list(missing)
+	}
+	const anew = "restore a snapshot; or, to begin anew without the data, reset all hosts and run apply"
+	back := "if the disks of " + list(lost) + " can be brought back (is one not mounted at /var/lib/etcd?), do that and run again; else " + anew
+	what := fmt.Sprintf("etcd has lost its quorum for good: data of %d of %s is left (%s), %d are needed; %s", len(there), count(len(known), "member"), list(names(there)), majority(len(known)), gone)
+	switch {
+	case len(there) == 0 && len(missing) == 0:
+		what = fmt.Sprintf("all data of etcd is lost: its members were %s, and %s", list(known), gone)
+	case len(there) == 1:
+		back += "; or go on with the data of " + there[0].Name + byForce
+	case len(there) > 1:
+		back += "; or go on with the data of one of " + list(names(there)) + byForce
+	}
+	return refuse("%s. Nothing is changed: a new cluster is never made in place of an old one", what).remedy("%s", back)
+}
+
+// byForce is how a member that is left becomes a cluster of its own.
+const byForce = ", which may lack what was written last: start etcd there once with --force-new-cluster, and run apply, with which the others join anew (docs/recovery.md)"
 
 // notReached names the known members of which nothing is known: hosts that were not seen, and
 // addresses that the inventory does not have.
