@@ -28,7 +28,8 @@ What is as wanted is not mentioned. Nothing is changed.`,
 		if err != nil {
 			return nil, err
 		}
-		if detailed && !p.Empty() {
+		err = p.Absent
+		if err == nil && detailed && !p.Empty() {
 			err = fault.New(fault.Pending, "%s", p.Summary())
 		}
 		return planResult(p), err

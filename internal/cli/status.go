@@ -24,7 +24,7 @@ counts: what is as wanted, what was changed since it was applied (drift), and wh
 		if err != nil {
 			return nil, err
 		}
-		return statusResult(p), nil
+		return statusResult(p), p.Absent
 	})
 	flags.addScope(cmd)
 	return cmd
@@ -57,7 +57,7 @@ type objectStatus struct {
 
 func statusResult(p *plan.Plan) *result {
 	d := p.Document()
-	s := clusterStatus{Cluster: p.Cluster, InSync: p.Empty(), Hosts: []hostStatus{}, Objects: []objectStatus{}, Unreached: d.Unreached}
+	s := clusterStatus{Cluster: p.Cluster, InSync: p.Empty() && p.Absent == nil, Hosts: []hostStatus{}, Objects: []objectStatus{}, Unreached: d.Unreached}
 	for _, h := range p.Hosts {
 		host := hostStatus{Name: h.Name, State: p.States[h.Name].String(), Counts: map[plan.Status]int{}, Drift: []string{}}
 		for _, it := range h.Items {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +60,49 @@ func (e *Engine) open(ctx context.Context, locks *locks) (*Session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openReached is open for runs that a worker which is not reached does not end: the others of a cluster
+// that is there already are none of its business. A new cluster is begun with all of its hosts.
+func (e *Engine) openReached(ctx context.Context, locks *locks) (*Session, error) {
+	s := e.survey(ctx, locks)
+	err := s.unreached()
+	if err == nil || ctx.Err() != nil || !s.doesWithout() {
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		return s, nil
+	}
+	s.absent = err
+	var names []string
+	for _, m := range s.hosts {
+		if m.wanted && !m.seen {
+			names = append(names, m.Name)
+		}
+		m.wanted = m.wanted && m.seen
+	}
+	s.emit(report.Event{Kind: report.Warning, Message: strings.Join(names, ", ") + ": not reached; this run does without, and leaves what is about the whole cluster for one that reaches all"})
+	return s, nil
+}
+
+// doesWithout tells whether all that was not seen of what this run wants are workers that were not
+// reached, and something is left to do it on.
+func (s *Session) doesWithout() bool {
+	reached, begun := 0, false
+	for _, m := range s.hosts {
+		plane := m.Has(inventory.RoleControlPlane)
+		switch {
+		case m.seen:
+			begun = begun || plane && m.keepsAuthorities()
+			if m.wanted {
+				reached++
+			}
+		case m.wanted && (plane || m.Has(inventory.RoleEtcd) || fault.KindOf(m.err) != fault.Unreachable):
+			return false
+		}
+	}
+	return begun && reached > 0
 }
 
 // survey connects to the hosts in parallel, takes their locks when the run will change

@@ -5,6 +5,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -116,6 +117,8 @@ type Session struct {
 	api    *api
 	// apiThere is set when the API answered while the plan was made.
 	apiThere bool
+	// absent is the error of workers that were not reached, which the run does without.
+	absent error
 	// leaving names the host that is removed from the cluster, "" in other runs.
 	leaving string
 	etcd    etcdState
@@ -135,10 +138,11 @@ type Session struct {
 	targets map[string]plan.Target
 }
 
-// Plan looks at all hosts and says what an apply would do. It changes nothing.
+// Plan looks at all hosts and says what an apply would do. It changes nothing. Workers of a cluster that
+// is there already and that are not reached are left out, and are in the plan's Absent.
 func (e *Engine) Plan(ctx context.Context) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("plan")(&err)
-	s, err := e.open(ctx, nil)
+	s, err := e.openReached(ctx, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,12 +152,12 @@ func (e *Engine) Plan(ctx context.Context) (_ *plan.Plan, _ []Stats, err error) 
 }
 
 // Apply makes true what is wanted. confirm is shown the plan before anything changes and
-// may stop the run with an error.
+// may stop the run with an error. What Plan leaves out is left as it is, and is an error in the end.
 func (e *Engine) Apply(ctx context.Context, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("apply")(&err)
 	ctx, locks := holdLocks(ctx)
 	defer func() { err = taken(ctx, err) }()
-	s, err := e.open(ctx, locks)
+	s, err := e.openReached(ctx, locks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -170,7 +174,7 @@ func (e *Engine) Apply(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 			return p, s.stats(), err
 		}
 	}
-	err = s.apply(ctx)
+	err = errors.Join(s.apply(ctx), s.absent)
 	return p, s.stats(), err
 }
 

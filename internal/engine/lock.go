@@ -41,36 +41,51 @@ func taken(run context.Context, err error) error {
 	return err
 }
 
-// gate has the runs that want the same hosts take turns: the first host in scope is locked
-// before all others, so that of two runs one gets all and the other none.
+// gate has the runs that want the same hosts take turns: the first host in scope that is there is
+// locked before all others, so that of two runs one gets all and the other none.
 type gate struct {
-	first  *member
+	order  []*member
+	turns  []chan struct{} // closed when all before it are not there
 	opened chan struct{}
 	ok     bool
 }
 
 // newGate makes the gate of a run: by name, since the order in a file has no meaning.
 func newGate(wanted []*member) *gate {
-	g := &gate{opened: make(chan struct{})}
-	if len(wanted) > 0 {
-		g.first = slices.MinFunc(wanted, func(a, b *member) int { return strings.Compare(a.Name, b.Name) })
+	g := &gate{opened: make(chan struct{}), order: slices.SortedFunc(slices.Values(wanted), func(a, b *member) int { return strings.Compare(a.Name, b.Name) })}
+	for range g.order {
+		g.turns = append(g.turns, make(chan struct{}))
 	}
+	g.next(0)
 	return g
 }
 
-// pass locks the first member, which opens the gate. All others wait for that, and are free
-// to lock if it went well.
+// next gives the turn to a member; after the last there is nobody to wait for.
+func (g *gate) next(i int) {
+	if i < len(g.turns) {
+		close(g.turns[i])
+	} else {
+		close(g.opened)
+	}
+}
+
+// pass locks the first member that was connected to, which opens the gate. All others wait for that,
+// and are free to lock if it went well.
 func (g *gate) pass(m *member, lock func() error) (free bool) {
-	switch {
-	case !m.wanted:
+	i := slices.Index(g.order, m)
+	if i < 0 {
 		return false
-	case m != g.first:
-		<-g.opened
+	}
+	select {
+	case <-g.opened:
 		return g.ok
+	case <-g.turns[i]:
 	}
-	if m.err == nil {
-		m.err = lock()
+	if m.err != nil {
+		g.next(i + 1)
+		return false
 	}
+	m.err = lock()
 	g.ok = m.err == nil
 	close(g.opened)
 	return false

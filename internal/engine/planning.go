@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 	"kubewright/internal/check"
 	"kubewright/internal/facts"
 	"kubewright/internal/fault"
+	"kubewright/internal/kube"
 	"kubewright/internal/plan"
+	"kubewright/internal/report"
 	"kubewright/internal/resource"
 	"kubewright/internal/sh"
 	"kubewright/inventory"
@@ -24,7 +27,7 @@ import (
 func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	adopted := s.adopt()
 	p := &plan.Plan{Cluster: s.Cluster.Name, NewPKI: s.newPKI, Unreached: map[string]error{}}
-	p.CA = s.knownID()
+	p.CA, p.Absent = s.knownID(), s.absent
 	for _, m := range s.hosts {
 		if m.err != nil {
 			p.Unreached[m.Name] = m.err
@@ -62,26 +65,59 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 		p.Hosts = append(p.Hosts, s.limited(m.plan))
 	}
 	p.Actions = s.memberActions()
-	if p.Objects, err = s.planObjects(ctx); err == nil && s.apiThere {
-		p.Orphans, err = s.orphans(ctx)
+	if p.Objects, err = s.planObjects(ctx); err != nil {
+		return p, err
 	}
-	return p, err
+	var nodes []kube.NodeSummary
+	if s.apiThere {
+		if nodes, err = s.nodes(ctx); err != nil {
+			return p, err
+		}
+	}
+	p.Orphans = s.orphans(nodes)
+	s.tellLeftOut(nodes)
+	return p, nil
 }
 
-// orphans are the nodes of the cluster that are no hosts of the inventory.
-func (s *Session) orphans(ctx context.Context) ([]string, error) {
+func (s *Session) nodes(ctx context.Context) ([]kube.NodeSummary, error) {
 	client, err := s.client("")
 	if err != nil {
 		return nil, err
 	}
-	nodes, err := client.Nodes(ctx)
+	return client.Nodes(ctx)
+}
+
+// orphans are the nodes of the cluster that are no hosts of the inventory.
+func (s *Session) orphans(nodes []kube.NodeSummary) []string {
 	var names []string
 	for _, n := range nodes {
 		if !slices.ContainsFunc(s.Cluster.Hosts, func(h inventory.Host) bool { return h.Name == n.Name }) {
 			names = append(names, n.Name)
 		}
 	}
-	return names, err
+	return names
+}
+
+// tellLeftOut says which hosts the run has not looked at, and what the API says of them.
+func (s *Session) tellLeftOut(nodes []kube.NodeSummary) {
+	var out, away []string
+	for _, h := range s.Cluster.Hosts {
+		if slices.ContainsFunc(s.hosts, func(m *member) bool { return m.Name == h.Name }) {
+			continue
+		}
+		out = append(out, h.Name)
+		if slices.ContainsFunc(nodes, func(n kube.NodeSummary) bool { return n.Name == h.Name && !n.Ready }) {
+			away = append(away, h.Name)
+		}
+	}
+	if len(out) == 0 {
+		return
+	}
+	said := "not looked at, as --limit leaves them out: " + strings.Join(out, ", ")
+	if len(away) > 0 {
+		said += "; their nodes are not Ready: " + strings.Join(away, ", ")
+	}
+	s.emit(report.Event{Kind: report.Notice, Message: said})
 }
 
 // wanted are the members in the scope of this run.

@@ -24,6 +24,8 @@ type Plan struct {
 	Orphans []string
 	// Unreached names the hosts that could not be looked at, with the reason.
 	Unreached map[string]error
+	// Absent is the error of those among them that this run is about, and does without; nil for none.
+	Absent error
 }
 
 // Action changes neither a file of a host nor an object of the API: it has etcd take a member in, or

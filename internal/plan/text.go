@@ -40,7 +40,10 @@ func (p Plan) Text(w io.Writer) error {
 
 // Summary counts a plan in one line.
 func (p Plan) Summary() string {
-	if p.Empty() {
+	switch {
+	case p.Empty() && p.Absent != nil:
+		return "Nothing to do on the hosts that were reached."
+	case p.Empty():
 		return "Nothing to do: everything is as wanted."
 	}
 	changes, hosts, objects := 0, 0, 0
