@@ -29,6 +29,8 @@ func TestHighAvailability(t *testing.T) {
 		{"ControlPlaneDies", controlPlaneDies},
 		{"Replaced", replaced},
 		{"Removed", removed},
+		{"RestartedTogether", restartedTogether},
+		{"QuorumLost", quorumLost},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.run(t, l) }) {
 			return // what comes after it needs what it was to leave
