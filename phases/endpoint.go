@@ -67,6 +67,7 @@ func vip() plan.Phase {
 				return nil, err
 			}
 			return []resource.Resource{
+				resource.Address{IP: c.VIP.Address},
 				resource.Dir{Path: path.Dir(templates.KeepalivedConfigPath)},
 				resource.File{Path: templates.KeepalivedConfigPath, Content: config, Secret: true},
 				resource.File{Path: templates.KeepalivedCheckPath, Content: check, Mode: 0o755, Secret: true},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ func product(name string) plan.Phase {
 			resource.Binary{Path: "/usr/local/bin/tool", Artifact: t.Artifacts["tool"]},
 			resource.Byproduct{Path: "/var/lib/product", Tree: true},
 			resource.Byproduct{Path: "/etc/leaf"},
+			resource.Address{IP: netip.MustParseAddr("10.111.0.5")},
 			resource.SwapOff{},
 			resource.File{Path: "/etc/systemd/system/product.service", Content: []byte("[Service]\n")},
 			resource.Unit{Name: "product.service", On: []resource.ID{resource.FileID("/etc/systemd/system/product.service")}},
@@ -72,6 +74,7 @@ func resetLab(t *testing.T, hosts int) (l *lab, before map[string]map[string]str
 			r.Write(p, "by our pods")
 		}
 		r.Write("/fake.state/pods", "pod-1\npod-2\n")
+		r.Write("/fake.state/addresses", r.Read("/fake.state/addresses")+"2: eth0    inet 10.111.0.5/32 scope global eth0\n")
 		r.Write("/proc/mounts", "/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\ntmpfs /var/lib/kubelet/pods/x tmpfs rw 0 0\n")
 	}
 	return l, before

@@ -151,7 +151,7 @@ func TestRemovalOrder(t *testing.T) {
 	manifest := map[string]string{}
 	for _, id := range []string{
 		"tree:/var/lib/kubelet", "dir:/etc", "dir:/etc/deep", "file:/etc/deep/b", "file:/etc/a", "unit:containerd.service", "unit:kubelet.service",
-		"pod:/etc/kubernetes/manifests/etcd.yaml", "binary:/usr/local/bin/kubelet", "sysctl:net.x", "cert:/etc/pki/a.crt", "link:/etc/l", "byproduct:/etc/z",
+		"pod:/etc/kubernetes/manifests/etcd.yaml", "binary:/usr/local/bin/kubelet", "sysctl:net.x", "cert:/etc/pki/a.crt", "link:/etc/l", "byproduct:/etc/z", "address:10.111.0.5",
 	} {
 		manifest[id] = "d"
 	}
@@ -161,7 +161,7 @@ func TestRemovalOrder(t *testing.T) {
 	}
 	want := []string{
 		"unit:kubelet.service", "workloads", "pod:/etc/kubernetes/manifests/etcd.yaml", "unit:containerd.service",
-		"binary:/usr/local/bin/kubelet", "byproduct:/etc/z", "cert:/etc/pki/a.crt", "file:/etc/a", "file:/etc/deep/b", "link:/etc/l", "sysctl:net.x",
+		"address:10.111.0.5", "binary:/usr/local/bin/kubelet", "byproduct:/etc/z", "cert:/etc/pki/a.crt", "file:/etc/a", "file:/etc/deep/b", "link:/etc/l", "sysctl:net.x",
 		"tree:/var/lib/kubelet", "dir:/etc/deep", "dir:/etc",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"crypto/rand"
 	"io/fs"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -194,6 +195,7 @@ func TestLaw(t *testing.T) {
 		"parameter":                {Groups: memhost.Want(resource.Sysctl{Key: "net.ip_forward", Value: "1"})},
 		"swap":                     {Groups: memhost.Want(resource.SwapOff{})},
 		"byproduct":                {Groups: memhost.Want(resource.Byproduct{Path: "/etc/cni/x.conf"}, resource.Byproduct{Path: "/var/lib/x", Tree: true})},
+		"address":                  {Groups: memhost.Want(resource.Address{IP: netip.MustParseAddr("10.111.0.5")})},
 		"certificate":              {Groups: certificates},
 		"certificate without its key": {Groups: certificates, Host: on(func(h *memhost.Host) {
 			h.File("/etc/pki/a.crt", 0o644, "garbage")

@@ -51,6 +51,8 @@ func Removal(id ID) []sh.Step {
 		return []sh.Step{sh.RemoveDir{Path: name}}
 	case "unit":
 		return []sh.Step{sh.StopUnit{Name: name}}
+	case "address":
+		return []sh.Step{sh.DeleteAddress{IP: name}}
 	}
 	// Kernel settings: a module or a live value may serve others by now, and the drop-in
 	// file that keeps it is removed as a file.

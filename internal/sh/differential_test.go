@@ -332,7 +332,7 @@ func teardown() []sh.Step {
 	return []sh.Step{
 		sh.StopPods{}, sh.Unmount{Below: "/var/lib/kubelet"}, sh.DeleteLinks{Prefixes: []string{"cali", "kube-ipvs0"}},
 		sh.DeleteRules{ChainPrefixes: []string{"KUBE-", "cali-"}, Comments: []string{"cali:"}, NftTables: []string{"ip kube-proxy", "ip6 none"}, SetPrefixes: []string{"cali", "KUBE-"}},
-		sh.DeleteRoutes{Protocol: "80"},
+		sh.DeleteAddress{IP: "10.111.0.5"}, sh.DeleteRoutes{Protocol: "80"},
 	}
 }
 
@@ -341,6 +341,9 @@ func torn(h *memhost.Host) {
 	h.Mounts = []string{"/var/lib/kubelet/pods/a", "/var/lib/kubelet/pods/a/b", "/var/lib/kubelet2/x", "/data"}
 	h.Links = []string{"cali123", "eth0", "kube-ipvs0", "my-cali0"}
 	h.Tables, h.Sets = []string{"ip kube-proxy", "inet filter"}, []string{"cali40all", "KUBE-X", "mine"}
+	for i, a := range []string{"eth0    inet 10.111.0.10/24", "eth0    inet 10.111.0.5/32", "eth0    inet 10.111.0.50/32", "my-cali0    inet 10.111.0.5/24"} {
+		h.Addresses = append(h.Addresses, fmt.Sprintf("%d: %s scope global", i+2, a))
+	}
 	h.Routes = map[string][]string{"80": {"10.244.1.0/26"}, "static": {"10.0.0.0/8"}}
 	h.Rules = []string{
 		"*filter", ":INPUT ACCEPT [0:0]", ":KUBE-FIREWALL - [0:0]", ":cali-INPUT - [0:0]", ":MINE - [0:0]", ":NOT-KUBE-X - [0:0]",

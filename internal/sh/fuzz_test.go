@@ -41,7 +41,7 @@ func tasksNaming(s string) []sh.Task {
 		sh.Install{Path: p, Mode: 0o755, Archive: sum}, sh.Install{Path: p, Mode: 0o755, Archive: sum, Member: "m" + s},
 		sh.StartUnit{Name: s, Digest: s}, sh.ForgetStart{Name: s}, sh.EnableUnit{Name: s}, sh.StopUnit{Name: s},
 		sh.SetSysctl{Key: s, Value: s}, sh.LoadModule{Name: s}, sh.Intend{ID: s}, sh.Record{ID: s, Digest: s}, sh.Forget{ID: s},
-		sh.Unmount{Below: p}, sh.DeleteLinks{Prefixes: []string{s}},
+		sh.Unmount{Below: p}, sh.DeleteLinks{Prefixes: []string{s}}, sh.DeleteAddress{IP: s},
 	}}}
 }
 

@@ -105,6 +105,8 @@ type (
 	// prefixes, the rules that jump to them or carry a comment that starts with one of
 	// Comments, the nftables tables, and the IP sets; all other rules stay.
 	DeleteRules struct{ ChainPrefixes, Comments, NftTables, SetPrefixes []string }
+	// DeleteAddress takes an IP address off whichever interface has it.
+	DeleteAddress struct{ IP string }
 	// DeleteRoutes deletes the routes that a routing protocol number of ours has set.
 	DeleteRoutes struct{ Protocol string }
 )
@@ -138,6 +140,7 @@ func (StopPods) step()        {}
 func (Unmount) step()         {}
 func (DeleteLinks) step()     {}
 func (DeleteRules) step()     {}
+func (DeleteAddress) step()   {}
 func (DeleteRoutes) step()    {}
 
 // A Task is the steps that make one resource true; progress and failure are reported by task.
@@ -346,6 +349,8 @@ find /sys/fs/cgroup -depth -type d -path '*/kubepods.slice*' -exec rmdir {} + 2>
 		return fmt.Sprintf(`for l in /sys/class/net/*; do l=${l##*/}; case $l in %s) ip link delete "$l" || : ;; esac; done`, strings.Join(globs(s.Prefixes), "|"))
 	case DeleteRules:
 		return renderDeleteRules(s)
+	case DeleteAddress:
+		return fmt.Sprintf(`ip -o address show to %[1]s 2>/dev/null | while read -r _ l _ a _; do ip address delete "$a" dev "$l" || :; done`, Quote(s.IP))
 	case DeleteRoutes:
 		return fmt.Sprintf("for f in -4 -6; do ip $f route flush proto %s 2>/dev/null || :; done", Quote(s.Protocol))
 	default:

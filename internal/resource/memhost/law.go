@@ -174,8 +174,8 @@ func (h *Host) Differences(want *Host, loose func(path string) bool) []string {
 	}
 	differ("sysctls", h.Sysctls, want.Sysctls)
 	differ("modules", h.Modules, want.Modules)
-	differ("system", [][]string{h.Swaps, h.Mounts, h.Links, h.Pods, h.Rules, h.Tables, h.Sets},
-		[][]string{want.Swaps, want.Mounts, want.Links, want.Pods, want.Rules, want.Tables, want.Sets})
+	differ("system", [][]string{h.Swaps, h.Mounts, h.Links, h.Pods, h.Addresses, h.Rules, h.Tables, h.Sets},
+		[][]string{want.Swaps, want.Mounts, want.Links, want.Pods, want.Addresses, want.Rules, want.Tables, want.Sets})
 	differ("routes", h.Routes, want.Routes)
 	return d
 }

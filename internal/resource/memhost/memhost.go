@@ -63,6 +63,8 @@ type Host struct {
 	Web map[string][]byte
 	// Mounts are mount points, beside the root; Links network interfaces; Pods containers.
 	Mounts, Links, Pods []string
+	// Addresses are those of the interfaces, as "ip -o address show" prints them.
+	Addresses []string
 	// Rules are the lines of the packet filter as iptables-save(8) prints them.
 	Rules, Tables, Sets []string
 	// Routes are the destinations of routes by the protocol number that set them.
@@ -115,7 +117,7 @@ func (h *Host) Clone() *Host {
 	}
 	c.Sysctls, c.Modules, c.Web = maps.Clone(h.Sysctls), maps.Clone(h.Modules), maps.Clone(h.Web)
 	c.Routes, c.stamps = maps.Clone(h.Routes), maps.Clone(h.stamps)
-	for _, list := range []*[]string{&c.Swaps, &c.Mounts, &c.Links, &c.Pods, &c.Rules, &c.Tables, &c.Sets} {
+	for _, list := range []*[]string{&c.Swaps, &c.Mounts, &c.Links, &c.Pods, &c.Addresses, &c.Rules, &c.Tables, &c.Sets} {
 		*list = slices.Clone(*list)
 	}
 	return &c

@@ -180,6 +180,11 @@ func (h *Host) teardownOps(s sh.Step) ([]op, bool) {
 			},
 			func() error { h.Sets = without(h.Sets, s.SetPrefixes); return nil },
 		}, true
+	case sh.DeleteAddress:
+		return []op{func() error {
+			h.Addresses = slices.DeleteFunc(h.Addresses, func(a string) bool { return strings.Contains(a, " "+s.IP+"/") })
+			return nil
+		}}, true
 	case sh.DeleteRoutes:
 		return []op{func() error { delete(h.Routes, s.Protocol); return nil }}, true
 	}

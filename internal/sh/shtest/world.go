@@ -73,7 +73,7 @@ func (r *Root) loadSystem(h *memhost.Host) {
 	for _, l := range h.Links {
 		r.Write("/sys/class/net/"+l+"/mtu", "1500\n")
 	}
-	for name, list := range map[string][]string{"pods": h.Pods, "iptables-save": h.Rules, "ip6tables-save": h.Rules, "tables": h.Tables, "sets": h.Sets} {
+	for name, list := range map[string][]string{"pods": h.Pods, "addresses": h.Addresses, "iptables-save": h.Rules, "ip6tables-save": h.Rules, "tables": h.Tables, "sets": h.Sets} {
 		r.Write("/fake.state/"+name, lines(list))
 	}
 	for protocol, routes := range h.Routes {
@@ -223,7 +223,7 @@ func (r *Root) system(found map[string]string) {
 		names = append(names, l.Name())
 	}
 	found["links"] = lines(names)
-	for _, name := range []string{"pods", "iptables-save", "ip6tables-save", "tables", "sets"} {
+	for _, name := range []string{"pods", "addresses", "iptables-save", "ip6tables-save", "tables", "sets"} {
 		found[name] = r.Read("/fake.state/" + name)
 	}
 	routes, err := os.ReadDir(r.Path("/fake.state/routes"))
@@ -246,6 +246,7 @@ func expect(h *memhost.Host, want map[string]string) {
 	want["links"] = lines(slices.Sorted(slices.Values(h.Links)))
 	want["iptables-save"], want["ip6tables-save"] = lines(h.Rules), lines(h.Rules)
 	want["tables"], want["sets"] = lines(h.Tables), lines(h.Sets)
+	want["addresses"] = lines(h.Addresses)
 	for protocol, routes := range h.Routes {
 		want["routes "+protocol] = lines(routes)
 	}
