@@ -56,6 +56,7 @@ type row struct {
 	Calico            string   `json:"calico"`
 	HAProxy           string   `json:"haproxy"`
 	Keepalived        string   `json:"keepalived"`
+	KubeVIP           string   `json:"kubeVIP"`
 	IPVS              string   `json:"ipvs"`
 }
 
@@ -167,7 +168,7 @@ func (c *Catalog) release(r row, kubernetes string) Release {
 		Listed: slices.Contains(r.Patches, kubernetes),
 		Etcd:   r.Etcd, EtcdImageTag: r.EtcdImage, Containerd: r.Containerd, Runc: r.Runc,
 		CNIPlugins: r.CNIPlugins, CoreDNS: r.CoreDNS, Pause: r.Pause, Calico: r.Calico,
-		HAProxy: r.HAProxy, Keepalived: r.Keepalived,
+		HAProxy: r.HAProxy, Keepalived: r.Keepalived, KubeVIP: r.KubeVIP,
 		MinimalContainerd: r.MinimalContainerd,
 		IPVSDeprecated:    r.IPVS == "deprecated",
 		CalicoNftables: slices.ContainsFunc(c.data.Calico, func(row calicoRow) bool {

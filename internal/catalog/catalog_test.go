@@ -129,7 +129,7 @@ func TestRelease(t *testing.T) {
 		"kube-apiserver": "registry.k8s.io/kube-apiserver:v1.37.2", "etcd": "registry.k8s.io/etcd:3.7.3-0",
 		"coredns": "registry.k8s.io/coredns/coredns:v1.15.0", "pause": "registry.k8s.io/pause:3.10.2",
 		"calico-node": "docker.io/calico/node:v3.28.5",
-		"haproxy":     "docker.io/library/haproxy:3.2.25-alpine", "keepalived": "docker.io/osixia/keepalived:2.3.4", "nothing": "",
+		"haproxy":     "docker.io/library/haproxy:3.2.25-alpine", "keepalived": "docker.io/osixia/keepalived:2.3.4", "kube-vip": "ghcr.io/kube-vip/kube-vip:v1.2.3", "nothing": "",
 	} {
 		if got := r.Image(component); got != want {
 			t.Errorf("image of %s is %q, want %q", component, got, want)

@@ -23,6 +23,7 @@ type Release struct {
 	Calico       string
 	HAProxy      string
 	Keepalived   string
+	KubeVIP      string // "1.2.3"; its image tag has a "v"
 
 	MinimalContainerd string // the oldest containerd this minor's kubelet is run with
 	CalicoNftables    bool   // Calico works beside kube-proxy's nftables mode
@@ -158,6 +159,8 @@ func (r Release) version(column string) string {
 		return r.HAProxy
 	case "keepalived":
 		return r.Keepalived
+	case "kubeVIP":
+		return r.KubeVIP
 	}
 	return ""
 }
