@@ -32,6 +32,8 @@ type ControlPlane struct {
 	// VIP is the virtual IP of the control planes; the zero Addr is none. It may have a name,
 	// which then is the Endpoint.
 	VIP netip.Addr
+	// KubeVIP says that kube-vip moves the virtual IP, which takes a kubeconfig.
+	KubeVIP bool
 	// Local says that the nodes reach the API servers through a load balancer on loopback.
 	Local bool
 	// CertSANs are further names and addresses of the API server.
@@ -180,7 +182,12 @@ const (
 	ControllerManagerConf = "controller-manager.conf"
 	SchedulerConf         = "scheduler.conf"
 	KubeletConf           = "kubelet.conf"
+	KubeVIPConf           = "kube-vip.conf"
 )
+
+// KubeVIPUser is the user of kube-vip.conf. It has the rights of a Role of that name, on the one
+// Lease by which kube-vip elects who has the virtual IP.
+const KubeVIPUser = "kubewright:kube-vip"
 
 // ClusterAdminsGroup is the group of admin.conf. It has no rights of its own: a ClusterRoleBinding
 // of the same name gives it the role cluster-admin, and taking that away disables the file.
@@ -193,11 +200,15 @@ func KubeconfigRequests(host ControlPlane) []NamedKubeconfig {
 			CommonName: user, Organization: groups, Client: true, Algorithm: host.Algorithm, Lifetime: host.Lifetime,
 		}}
 	}
-	return []NamedKubeconfig{
+	files := []NamedKubeconfig{
 		file(AdminConf, "kubernetes-admin", []string{ClusterAdminsGroup}, false),
 		file(ControllerManagerConf, "system:kube-controller-manager", nil, true),
 		file(SchedulerConf, "system:kube-scheduler", nil, true),
 	}
+	if host.KubeVIP {
+		files = append(files, file(KubeVIPConf, KubeVIPUser, nil, true))
+	}
+	return files
 }
 
 // SuperAdminRequest is for a certificate that no RBAC rule can lock out (group system:masters). It

@@ -154,6 +154,12 @@ func TestKubeconfigRequests(t *testing.T) {
 	if diff := cmp.Diff(want, KubeconfigRequests(testControlPlane())); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
+	withVIP := testControlPlane()
+	withVIP.KubeVIP = true
+	want = append(want, NamedKubeconfig{"kube-vip.conf", "kubewright:kube-vip", true, request("kubewright:kube-vip")})
+	if diff := cmp.Diff(want, KubeconfigRequests(withVIP)); diff != "" {
+		t.Errorf("requests with kube-vip (-want +got):\n%s", diff)
+	}
 	super := SuperAdminRequest(time.Hour)
 	if diff := cmp.Diff(Request{CommonName: "kubernetes-super-admin", Organization: []string{"system:masters"},
 		Client: true, Lifetime: time.Hour}, super); diff != "" {

@@ -89,13 +89,21 @@ type Artifacts struct {
 	RegistryMirrors map[string][]string
 }
 
+// What moves a virtual IP.
+const (
+	Keepalived = "keepalived"
+	KubeVIP    = "kube-vip"
+)
+
 // VIP is a virtual IP that moves among the control planes. The zero VIP is none.
 type VIP struct {
 	// Address is of IPv4; it is the zero Addr where there is no virtual IP.
 	Address netip.Addr
+	// Provider is Keepalived or KubeVIP.
+	Provider string
 	// Interface is the network interface that takes the address; "" is the one with the node IP.
 	Interface string
-	// RouterID is the virtual router ID of VRRP, from 1 to 255.
+	// RouterID is keepalived's virtual router ID of VRRP, from 1 to 255.
 	RouterID int
 }
 

@@ -60,7 +60,7 @@ func (r *resolver) vip() {
 	if err != nil || !ip.Is4() { // none, or the spec has refused it
 		return
 	}
-	r.api.vip = VIP{Address: ip, Interface: given.Interface, RouterID: given.RouterID}
+	r.api.vip = VIP{Address: ip, Provider: given.Provider, Interface: given.Interface, RouterID: given.RouterID}
 	where := at("controlPlane", "vip", "address")
 	r.outsideCIDRs(where, ip)
 	for _, p := range r.placed {

@@ -26,7 +26,7 @@ func TestWaysToTheAPIServers(t *testing.T) {
 		firstOf3   = "10.111.0.12:6443" // cp7, the first by name
 	)
 	vip := func(iface string, id int) cluster.VIP {
-		return cluster.VIP{Address: netip.MustParseAddr("10.111.0.5"), Interface: iface, RouterID: id}
+		return cluster.VIP{Address: netip.MustParseAddr("10.111.0.5"), Provider: cluster.Keepalived, Interface: iface, RouterID: id}
 	}
 	tests := []struct {
 		planes         int

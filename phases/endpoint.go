@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path"
 
+	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/plan"
 	"kubewright/internal/resource"
@@ -54,7 +55,7 @@ func loadBalancer() plan.Phase {
 func vip() plan.Phase {
 	return plan.Phase{
 		Name:    "vip",
-		Short:   "keepalived with the virtual IP of the control planes",
+		Short:   "keepalived or kube-vip with the virtual IP of the control planes",
 		On:      inventory.ControlPlanes,
 		After:   []plan.Edge{plan.SameHost("load-balancer")},
 		Rolling: true,
@@ -62,7 +63,14 @@ func vip() plan.Phase {
 			if !c.VIP.Address.IsValid() {
 				return nil, nil
 			}
-			config, check, err := keepalived(c, t)
+			iface, err := vipInterface(c, t)
+			if err != nil {
+				return nil, err
+			}
+			if c.VIP.Provider == cluster.KubeVIP {
+				return kubeVIP(c, t, iface), nil
+			}
+			config, check, err := keepalived(c, t, iface)
 			if err != nil {
 				return nil, err
 			}
@@ -84,20 +92,43 @@ func vip() plan.Phase {
 	}
 }
 
-// keepalived is what a control plane is told of the virtual IP. Before the first look nothing is
-// known of its interfaces.
-func keepalived(c *cluster.Cluster, t plan.Target) (config, check []byte, err error) {
+// vipInterface is the interface that gets the virtual IP. Before the first look nothing is known of
+// a host's interfaces.
+func vipInterface(c *cluster.Cluster, t plan.Target) (string, error) {
+	own, ok := t.Facts.Interface(t.NodeIP)
+	if t.Looked && !ok && c.VIP.Interface == "" {
+		return "", fmt.Errorf("no interface has the node IP %s, and controlPlane.vip.interface is not set", t.NodeIP)
+	}
+	return cmp.Or(c.VIP.Interface, own.Name), nil
+}
+
+// kubeVIP runs kube-vip, which has the address where it holds a Lease. It holds it by the API server
+// of its own host: one that does not answer loses the address with the Lease.
+func kubeVIP(c *cluster.Cluster, t plan.Target, iface string) []resource.Resource {
+	return []resource.Resource{
+		resource.Address{IP: c.VIP.Address},
+		resource.StaticPod{
+			Path: manifestPath("kubewright-kube-vip"),
+			On:   []resource.ID{resource.KubeconfigID(kubernetesDir + "/" + certs.KubeVIPConf)},
+			Render: func(digest string, _ map[string]string) ([]byte, error) {
+				return templates.KubeVIP(templates.KubeVIPData{
+					Image: c.Release.Image("kube-vip"), InputsDigest: digest,
+					NodeName: t.Name, Interface: iface, VIP: c.VIP.Address,
+				})
+			},
+		},
+	}
+}
+
+// keepalived is what a control plane is told of the virtual IP.
+func keepalived(c *cluster.Cluster, t plan.Target, iface string) (config, check []byte, err error) {
 	if !t.Looked {
 		return nil, nil, nil
-	}
-	own, ok := t.Facts.Interface(t.NodeIP)
-	if !ok && c.VIP.Interface == "" {
-		return nil, nil, fmt.Errorf("no interface has the node IP %s, and controlPlane.vip.interface is not set", t.NodeIP)
 	}
 	// All are equal: of two that want the address the one with the higher node IP gets it.
 	const priority = 100
 	data := templates.KeepalivedData{
-		Interface: cmp.Or(c.VIP.Interface, own.Name), Address: t.NodeIP, VIP: c.VIP.Address, RouterID: c.VIP.RouterID,
+		Interface: iface, Address: t.NodeIP, VIP: c.VIP.Address, RouterID: c.VIP.RouterID,
 		Priority: priority, APIPort: c.APIPort, CAPath: pkiDir + "/ca.crt", Peers: peers(c.ControlPlanes(), t.Host),
 	}
 	if config, err = templates.KeepalivedConfig(data); err != nil {

@@ -120,6 +120,7 @@ func controlPlaneNames(c *cluster.Cluster, h inventory.Host) certs.ControlPlane 
 	names := certs.ControlPlane{
 		NodeName: h.Name, NodeIP: h.NodeIP, DNSDomain: c.Network.DNSDomain, APIServiceIP: c.Network.APIServiceIP,
 		VIP: c.VIP.Address, Local: c.LocalBalancer, CertSANs: c.CertSANs, Algorithm: certs.KeyAlgorithm(c.KeyAlgorithm),
+		KubeVIP: c.VIP.Provider == cluster.KubeVIP,
 	}
 	if c.SharedEndpoint { // otherwise it is the address of one host, which is not that of the others
 		names.Endpoint = c.Endpoint.Host
@@ -157,7 +158,7 @@ func certificate(t plan.Target, dir string, r certs.Named) resource.Certificate 
 
 // kubeconfigs are how the components find and trust the API server. The kubelet goes the way of
 // the nodes, an administrator through the endpoint if it leads to all control planes;
-// controller-manager and scheduler use the API server of their own host.
+// controller-manager, scheduler and kube-vip use the API server of their own host.
 func kubeconfigs() plan.Phase {
 	return plan.Phase{
 		Name:  "kubeconfigs",

@@ -126,13 +126,14 @@ type VIP struct {
 	// host has.
 	Address string `yaml:"address" rule:"required"`
 	// Provider is what moves the address: keepalived does by VRRP, which a cloud's network
-	// seldom lets through.
-	Provider string `yaml:"provider" rule:"enum=keepalived,default=keepalived"`
+	// seldom lets through; kube-vip by a Lease in the cluster, and needs no protocol of its own
+	// between the control planes. Both announce it by ARP.
+	Provider string `yaml:"provider" rule:"enum=keepalived|kube-vip,default=keepalived"`
 	// Interface is the network interface that takes the address, the same on every control
 	// plane; if not given, on each of them the one with the node IP.
 	Interface string `yaml:"interface"`
-	// RouterID is the virtual router ID of VRRP, which no other virtual IP in the same network
-	// may have.
+	// RouterID is the virtual router ID of VRRP, for keepalived; no other virtual IP in the same
+	// network may have it.
 	RouterID int `yaml:"routerID" rule:"min=1,max=255,default=51"`
 }
 

@@ -201,6 +201,8 @@ func TestGoldenObjects(t *testing.T) {
 		"coredns.yaml":                 must(CoreDNS(coreDNSData())),
 		"haproxy.yaml":                 must(HAProxy(HAProxyPodData{Image: "docker.io/library/haproxy:3.2.25-alpine", HealthPort: 7444, InputsDigest: "sha256:h"})),
 		"keepalived.yaml":              must(Keepalived(KeepalivedPodData{Image: "docker.io/osixia/keepalived:2.3.4", InputsDigest: "sha256:k"})),
+		"kube-vip.yaml":                must(KubeVIP(kubeVIPData())),
+		"kube-vip-rbac.yaml":           must(KubeVIPRBAC("kubewright:kube-vip")),
 		"bootstrap-rbac.yaml":          must(BootstrapRBAC()),
 		"cluster-info.yaml":            must(ClusterInfo(ClusterInfoData{Server: "https://10.111.0.10:6443", CAPEM: []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")})),
 		"kubeadm-config.yaml":          must(KubeadmConfig(kubeadmConfigData())),

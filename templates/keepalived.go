@@ -54,8 +54,8 @@ func KeepalivedCheck(d KeepalivedData) ([]byte, error) {
 }
 
 func (d KeepalivedData) check() error {
-	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`).MatchString(d.Interface) {
-		return fmt.Errorf("%q is not the name of a network interface", d.Interface)
+	if err := checkInterface(d.Interface); err != nil {
+		return err
 	}
 	if d.RouterID < 1 || d.RouterID > 255 {
 		return fmt.Errorf("router ID %d is not between 1 and 255", d.RouterID)
@@ -77,6 +77,13 @@ func (d KeepalivedData) check() error {
 			return fmt.Errorf("the virtual address, the machine's own and those of its peers all differ, but %s is there twice", a)
 		}
 		seen[a] = true
+	}
+	return nil
+}
+
+func checkInterface(name string) error {
+	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`).MatchString(name) {
+		return fmt.Errorf("%q is not the name of a network interface", name)
 	}
 	return nil
 }

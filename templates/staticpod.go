@@ -52,12 +52,16 @@ type probe struct {
 	InitialDelay, Period, Failures int // seconds, seconds, count
 }
 
+type envVar struct{ Name, Value string }
+
 // manifest is the data of staticpod.yaml.tmpl.
 type manifest struct {
 	Name, Image            string
 	Tier                   string // label; "" is control-plane
 	Annotations            []annotation
+	Command                string // in the image; "" is the name, looked up in its PATH
 	Args                   []string
+	Env                    []envVar
 	ProbeHost, ProbeScheme string
 	ProbePort              int
 	Probes                 []probe
@@ -84,7 +88,7 @@ func (m manifest) render(common StaticPod, flags flagSet) ([]byte, error) {
 
 // finish renders a component whose arguments are in the manifest already.
 func (m manifest) finish(common StaticPod) ([]byte, error) {
-	m.Image, m.Tier = common.Image, cmp.Or(m.Tier, "control-plane")
+	m.Image, m.Tier, m.Command = common.Image, cmp.Or(m.Tier, "control-plane"), cmp.Or(m.Command, m.Name)
 	m.Annotations = append(m.Annotations, annotation{InputsDigestAnnotation, common.InputsDigest})
 	slices.SortFunc(m.Annotations, func(a, b annotation) int { return cmp.Compare(a.Key, b.Key) })
 	var err error

@@ -248,6 +248,17 @@ func TestImagesList(t *testing.T) {
 	if out := kubewright(t, "images", "list", "-f", none).want(t, 0).out; strings.Contains(out, "calico") || !strings.Contains(out, "kube-apiserver") {
 		t.Errorf("without a network plugin:\n%s", out)
 	}
+	for vip, want := range map[string]string{
+		"": "", "vip: {address: 192.0.2.5}": "keepalived", "vip: {address: 192.0.2.5, provider: kube-vip}": "kube-vip",
+	} {
+		given := write(t, "cluster.yaml", strings.Replace(clusterYAML(host), "  hosts:", "  controlPlane: {"+vip+"}\n  hosts:", 1))
+		out := kubewright(t, "images", "list", "-f", given).want(t, 0).out
+		for _, provider := range []string{"keepalived", "kube-vip"} {
+			if strings.Contains(out, provider) != (provider == want) {
+				t.Errorf("with {%s}:\n%s", vip, out)
+			}
+		}
+	}
 }
 
 func TestInventoryShow(t *testing.T) {

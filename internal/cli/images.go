@@ -44,8 +44,8 @@ func uses(c *cluster.Cluster, component string) bool {
 		return c.Network.CNI == "calico"
 	case component == "haproxy":
 		return c.LocalBalancer
-	case component == "keepalived":
-		return c.VIP.Address.IsValid()
+	case component == cluster.Keepalived, component == cluster.KubeVIP:
+		return c.VIP.Provider == component
 	}
 	return true
 }
