@@ -50,15 +50,22 @@ func broughtUp(t *testing.T, l *lab) {
 	if c := l.connect(t); !strings.Contains(c.config.Host, l.vip(t)) {
 		t.Errorf("the kubeconfig is for %s, not for the virtual IP %s", c.config.Host, l.vip(t))
 	}
-	holders := 0
-	for _, n := range l.nodes(t) {
-		if l.on(t, n.Name, "ip -o address show | grep -cF ' "+l.vip(t)+"/' || true") != "0" {
-			holders++
+	if holders := l.holders(t, l.nodes(t)); len(holders) != 1 {
+		t.Errorf("nodes that have the virtual IP: %v", holders)
+	}
+}
+
+// holders are those of some nodes that have the virtual IP.
+func (l *lab) holders(t testing.TB, nodes []node) []string {
+	t.Helper()
+	vip := l.vip(t)
+	var names []string
+	for _, n := range nodes {
+		if l.on(t, n.Name, "ip -o address show | grep -cF ' "+vip+"/' || true") != "0" {
+			names = append(names, n.Name)
 		}
 	}
-	if holders != 1 {
-		t.Errorf("%d nodes have the virtual IP", holders)
-	}
+	return names
 }
 
 // vip is the virtual IP of the lab's cluster.

@@ -118,6 +118,7 @@ func TestFilesWithAMirror(t *testing.T) {
 		DigestsFile: filepath.Join(cfg.Dir, fileDigests),
 		RegistryMirrors: map[string][]string{
 			"docker.io":                {"http://10.111.0.2:5000/docker.io"},
+			"ghcr.io":                  {"http://10.111.0.2:5000/ghcr.io"},
 			"registry.k8s.io":          {"http://10.111.0.2:5000/registry.k8s.io"},
 			"registry.kubewright.test": {"http://10.111.0.2:5000/registry.kubewright.test"},
 		},
