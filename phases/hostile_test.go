@@ -64,6 +64,7 @@ spec:
     delivery: auto
     registryMirrors: {registry.k8s.io: ["http://10.111.0.2:5000/v2/registry.k8s.io"]}
   preflight: {ignore: [memory]}
+  rollout: {workers: {maxUnavailable: "25%", drain: auto, drainTimeout: 5m}}
   ssh: LOGIN
   groups: {g: GROUP}
   hosts: HOSTS
