@@ -113,7 +113,7 @@ func kubewrightAs(t testing.TB, prepare func(*exec.Cmd), args ...string) result 
 // remembers for a while, and /run/kubewright/lock, which is taken before a host is looked at and gone
 // at the next boot; the file beside it is empty until a script acts, and names the last that did. On
 // a host with a cluster more changes by itself: the data of etcd, images, pods with their
-// interfaces, scopes and mounts, and rules.
+// interfaces, scopes (transient units) and mounts, and rules.
 const snapshotOfHost = `
 	ours=; [ ! -e /var/lib/kubewright/manifest ] || ours=y
 	skip='-path /var/lib/systemd'
@@ -122,7 +122,7 @@ const snapshotOfHost = `
 	find /etc /var/lib \( $skip \) -prune -o -printf '%p %y %m %u:%g %s %l\n' | awk '$2 == "d" { $5 = "" } { print }'
 	find /etc /var/lib \( $skip \) -prune -o -type f -exec sha256sum {} +
 	set +f
-	systemctl list-unit-files --no-legend --plain | awk '{ print "unit-file", $1, $2 }'
+	systemctl list-unit-files --no-legend --plain | awk '$2 != "transient" { print "unit-file", $1, $2 }'
 	systemctl list-units --all --no-legend --plain | awk '$1 != "systemd-tmpfiles-clean.service" && ($3 != "inactive" || $1 !~ /[.]mount$/) { print "unit", $1, $2, $3, $4 }' |
 		if [ -n "$ours" ]; then grep -Ev '^unit (cri-containerd-|run-|var-lib-kubelet-|kubepods|sys-devices-|sys-subsystem-)'; else cat; fi
 	[ -n "$ours" ] || for table in filter nat; do
