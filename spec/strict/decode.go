@@ -16,8 +16,8 @@ const largestDocument = 200_000
 
 // Decode reads the YAML document in data into the struct that into points to, and returns every
 // fault it finds. Keys are those of the yaml tags, or else of the json tags, rules those of the
-// rule tags (see Rule). Text is decoded through encoding.TextUnmarshaler where a type has it; any
-// other value is decoded into strings, integers, booleans, slices, maps with string keys, structs,
+// rule tags (see Rule). Text is decoded through encoding.TextUnmarshaler where a type has it, a
+// mapping into the keys of such a type if it has any; any other value is decoded into strings, integers, booleans, slices, maps with string keys, structs,
 // pointers to these, and any (map[string]any, []any, string, int64, float64, bool, nil).
 //
 // The Document is never nil, and what was understood is in the struct even if there are faults,
@@ -97,7 +97,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path Path, rule Rule) {
 		d.null(n, path, rule)
 		return
 	}
-	if text, ok := textTarget(v); ok {
+	if text, ok := textTarget(v); ok && !(n.Kind == yaml.MappingNode && EitherWay(v.Type())) {
 		d.text(n, text, path, rule)
 		return
 	}
@@ -126,6 +126,13 @@ func textTarget(v reflect.Value) (encoding.TextUnmarshaler, bool) {
 	}
 	target, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
 	return target, ok
+}
+
+// EitherWay reports whether a value of the type can be written as text as well as as a mapping: it
+// is a struct that has keys, and decodes text itself.
+func EitherWay(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && len(Fields(t)) > 0 &&
+		reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }

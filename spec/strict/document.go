@@ -15,6 +15,8 @@ type Document struct {
 	file   string
 	places map[string]place
 	broken map[string]bool
+	// elsewhere translates paths, see Elsewhere; nil leaves them as they are.
+	elsewhere func(Path) Path
 }
 
 // place is where a value stands, and where its key does. A list item is its own key.
@@ -25,15 +27,31 @@ type position struct{ line, column int }
 // File is the name the document was decoded under.
 func (d *Document) File() string { return d.file }
 
+// Elsewhere returns a view of the document for values that were made of it, and for documents that
+// nobody has as a file: show says where in the document the value of a path comes from, and faults
+// name that place, without a line.
+func (d *Document) Elsewhere(show func(Path) Path) *Document {
+	return &Document{file: d.file, places: d.places, broken: d.broken, elsewhere: show}
+}
+
+// own is the path in the document itself.
+func (d *Document) own(at Path) Path {
+	if d.elsewhere == nil {
+		return at
+	}
+	return d.elsewhere(at)
+}
+
 // Has reports whether the file says anything at the path, were it null.
 func (d *Document) Has(at Path) bool {
-	_, ok := d.places[at.String()]
+	_, ok := d.places[d.own(at).String()]
 	return ok
 }
 
 // Broken reports whether the value at the path, or one that holds it, could not be understood.
 // A check of such a value would only repeat, wrongly, what was already said.
 func (d *Document) Broken(at Path) bool {
+	at = d.own(at)
 	for {
 		if d.broken[at.String()] {
 			return true
@@ -52,7 +70,7 @@ func (d *Document) BrokenBelow(at Path) bool {
 	if d.Broken(at) {
 		return true
 	}
-	prefix := at.String()
+	prefix := d.own(at).String()
 	for path := range d.broken {
 		rest, ok := strings.CutPrefix(path, prefix)
 		if ok && (prefix == "" || strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "[")) {
@@ -65,8 +83,8 @@ func (d *Document) BrokenBelow(at Path) bool {
 // Fault returns a fault of the value at the path. Where the file says nothing there, it points
 // to the key of the closest enclosing value.
 func (d *Document) Fault(at Path, message, suggestion string) Fault {
-	f := Fault{File: d.file, Path: at.shown(), Message: message, Suggestion: suggestion}
-	if p, ok := d.places[at.String()]; ok {
+	f := Fault{File: d.file, Path: d.own(at).shown(), Message: message, Suggestion: suggestion}
+	if p, ok := d.places[at.String()]; ok && d.elsewhere == nil {
 		f.Line, f.Column = p.value.line, p.value.column
 		return f
 	}
@@ -75,11 +93,14 @@ func (d *Document) Fault(at Path, message, suggestion string) Fault {
 
 // KeyFault is Fault, but points to the key rather than to the value.
 func (d *Document) KeyFault(at Path, message, suggestion string) Fault {
-	return d.placed(Fault{File: d.file, Path: at.shown(), Message: message, Suggestion: suggestion}, at)
+	return d.placed(Fault{File: d.file, Path: d.own(at).shown(), Message: message, Suggestion: suggestion}, at)
 }
 
 // placed gives the fault the position of the key of the path, or of the closest path above it.
 func (d *Document) placed(f Fault, at Path) Fault {
+	if d.elsewhere != nil {
+		return f
+	}
 	for {
 		if p, ok := d.places[at.String()]; ok {
 			f.Line, f.Column = p.key.line, p.key.column

@@ -66,6 +66,13 @@ func (p Path) up() (parent Path, ok bool) {
 	return *p.parent, true
 }
 
+// Split returns the path one level higher, and what leads from a path to the same key or index below
+// it; ok is false for the document itself.
+func (p Path) Split() (parent Path, last func(Path) Path, ok bool) {
+	parent, ok = p.up()
+	return parent, func(at Path) Path { return Path{parent: &at, elem: p.elem} }, ok
+}
+
 // plainKey matches the keys that need no quotes in a path.
 var plainKey = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)

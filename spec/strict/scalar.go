@@ -28,6 +28,10 @@ func (e *ValueError) Error() string {
 
 // text decodes a string through the type's own UnmarshalText.
 func (d *decoder) text(n *yaml.Node, target encoding.TextUnmarshaler, path Path, rule Rule) {
+	if n.Kind == yaml.SequenceNode && EitherWay(reflect.TypeOf(target).Elem()) {
+		d.refuse(n, path, "expected text or a mapping, found a list", "")
+		return
+	}
 	s, ok := d.stringOf(n, path, rule)
 	if !ok {
 		return

@@ -422,3 +422,83 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// path is text, or a mapping that says more.
+type pathOrMore struct {
+	Path string `yaml:"path"`
+	Deep int    `yaml:"deep"`
+}
+
+func (p *pathOrMore) UnmarshalText(text []byte) error {
+	p.Path = string(text)
+	return nil
+}
+
+func TestEitherWay(t *testing.T) {
+	type file struct {
+		At pathOrMore `yaml:"at"`
+	}
+	for text, want := range map[string]pathOrMore{
+		"at: a/b":                   {Path: "a/b"},
+		"at: {path: a/b, deep: 2}":  {Path: "a/b", Deep: 2},
+		"at:":                       {},
+		"x: &x {deep: 3}\nat: *x\n": {Deep: 3},
+	} {
+		var f struct {
+			At pathOrMore `yaml:"at"`
+			X  any        `yaml:"x"`
+		}
+		if _, faults := strict.Decode("f", []byte(text), &f); faults != nil || f.At != want {
+			t.Errorf("%s: %+v, %v", text, f.At, faults)
+		}
+	}
+	for text, want := range map[string]string{
+		"at: [a]":       "f:1:5: at: expected text or a mapping, found a list",
+		"at: 7":         `f:1:5: at: expected text, found the number 7; did you mean "7"?`,
+		"at: {pth: a}":  "f:1:6: at.pth: unknown key; did you mean path?",
+		"at: {deep: a}": `f:1:12: at.deep: expected a whole number, found the text "a"`,
+	} {
+		var f file
+		if _, faults := strict.Decode("f", []byte(text), &f); faults.Error() != want {
+			t.Errorf("%s: %v, want %s", text, faults, want)
+		}
+	}
+}
+
+// A view of a document names the places that values come from, and no lines.
+func TestElsewhere(t *testing.T) {
+	var f struct {
+		Names []string `yaml:"names"`
+		Port  int      `yaml:"port"`
+	}
+	doc, _ := strict.Decode("f", []byte("names: [a, b]\nport: x\n"), &f)
+	view := doc.Elsewhere(func(at strict.Path) strict.Path {
+		switch at.String() {
+		case "hosts[1].name":
+			return strict.At("names").Index(1)
+		case "hosts[1].port":
+			return strict.At("port")
+		}
+		return at
+	})
+	name, port := strict.At("hosts").Index(1).Key("name"), strict.At("hosts").Index(1).Key("port")
+	for got, want := range map[string]string{
+		view.Fault(name, "is bad", "").Error():                       "f: names[1]: is bad",
+		view.KeyFault(name, "is bad", "").Error():                    "f: names[1]: is bad",
+		view.Fault(strict.At("x"), "is bad", "").Error():             "f: x: is bad",
+		doc.Fault(strict.At("names").Index(1), "is bad", "").Error(): "f:1:12: names[1]: is bad",
+	} {
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if !view.Has(name) || view.Has(strict.At("x")) || view.Broken(name) || !view.Broken(port) || !view.BrokenBelow(port) {
+		t.Error("the view does not know what the document knows")
+	}
+	if up, last, ok := name.Split(); !ok || up.String() != "hosts[1]" || last(strict.At("a")).String() != "a.name" {
+		t.Errorf("split into %s and %s, %v", up, last(strict.At("a")), ok)
+	}
+	if _, _, ok := strict.At().Split(); ok {
+		t.Error("the document itself is below something")
+	}
+}
