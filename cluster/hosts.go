@@ -37,10 +37,10 @@ func (r *resolver) hostsOf() bool {
 	case r.HostsUnread:
 		return false
 	case r.Inventory != nil:
-		if at := at("hosts"); r.written.Inventory == "" && r.check.Doc.Has(at) {
+		if at := at("hosts"); r.written.Inventory.IsZero() && r.check.Doc.Has(at) {
 			r.check.SuggestKey(at, "", "hosts stand here as well as in the inventory given on the command line: keep one of the two")
 		}
-		source = r.Inventory.Source()
+		source = *r.Inventory
 		source.Defaults = append([]inventory.SSHDefaults{r.Spec.SSHDefaults()}, source.Defaults...)
 	}
 	r.hostFile, r.hostsAt = source.Doc, source.At.Key("hosts")

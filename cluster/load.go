@@ -3,8 +3,12 @@ package cluster
 import (
 	"errors"
 	"io/fs"
+	"path"
+	"slices"
+	"strings"
 
 	"kubewright/inventory"
+	"kubewright/inventory/terraform"
 	"kubewright/spec"
 	"kubewright/spec/strict"
 )
@@ -19,6 +23,10 @@ type Files struct {
 	Inventory string
 	// Read returns what a file holds.
 	Read func(path string) ([]byte, error)
+	// Terraform returns the outputs of a Terraform configuration as JSON, and what they are called
+	// in faults; its error is returned by Load as it is. It is asked when nothing is wrong with
+	// the cluster file. The paths of the source are joined to the folder of the cluster file.
+	Terraform func(spec.TerraformSource) (name string, outputs []byte, err error)
 	// Exists reports why a file or folder that the user names (keys, digests, ...) cannot be
 	// used; nil skips the question.
 	Exists func(path string) error
@@ -31,7 +39,8 @@ type Files struct {
 type Warning = strict.Fault
 
 // Load reads the files of a cluster and resolves them. Every fault of all files is found in one
-// call: the error is then a spec.Faults. Warnings are returned in either case.
+// call: the error is then a spec.Faults. It is another one only when Terraform fails. Warnings are
+// returned in either case.
 func Load(files Files, releases Releases) (*Cluster, []Warning, error) {
 	data, err := files.Read(files.Cluster)
 	if err != nil {
@@ -40,26 +49,101 @@ func Load(files Files, releases Releases) (*Cluster, []Warning, error) {
 	in := input{Releases: releases, Exists: files.Exists, Checks: files.Checks}
 	var faults spec.Faults
 	in.Spec, faults = spec.Parse(files.Cluster, data)
-	named := inventory.Join(files.Cluster, in.Spec.Spec.Inventory)
-	if path := files.Inventory; path != "" || named != "" {
-		if path == "" {
-			path = named
-		}
-		data, err := files.Read(path)
-		if err == nil {
-			var more strict.Faults
-			in.Inventory, more = inventory.Parse(path, data)
-			faults = append(faults, more...)
-		} else {
-			in.HostsUnread = true
-			faults = append(faults, unreadable(in.Spec, files, path, err))
-		}
+	l := &loader{files: files, in: &in, faults: faults}
+	if err := l.inventory(); err != nil {
+		return nil, nil, err
 	}
 	c, warnings, more := resolve(in)
-	if err := append(faults, more...).Err(); err != nil {
+	warnings = spec.Faults(append(warnings, l.warnings...)).Sorted()
+	if err := append(l.faults, more...).Err(); err != nil {
 		return nil, warnings, err
 	}
 	return c, warnings, nil
+}
+
+// loader is the state of one Load.
+type loader struct {
+	files    Files
+	in       *input
+	faults   spec.Faults
+	warnings spec.Faults
+}
+
+// inventory reads the hosts from where the command line or the cluster file says they are. The
+// error is not about what is written anywhere.
+func (l *loader) inventory() error {
+	named := l.in.Spec.Spec.Inventory
+	switch {
+	case l.files.Inventory != "":
+		l.file(l.files.Inventory)
+	case named.Terraform != nil:
+		return l.terraform(*named.Terraform)
+	case named.File != "":
+		l.file(inventory.Join(l.files.Cluster, named.File))
+	}
+	return nil
+}
+
+// file reads an inventory file.
+func (l *loader) file(path string) {
+	data, err := l.files.Read(path)
+	if err != nil {
+		l.in.HostsUnread = true
+		l.faults = append(l.faults, unreadable(l.in.Spec, l.files, path, err))
+		return
+	}
+	file, faults := inventory.Parse(path, data)
+	source := file.Source()
+	l.in.Inventory = &source
+	l.faults = append(l.faults, faults...)
+}
+
+// terraform reads the outputs of a Terraform configuration. While the cluster file has faults, it
+// is not asked: it may be about to make machines.
+func (l *loader) terraform(t spec.TerraformSource) error {
+	l.in.HostsUnread = true
+	t.Dir = inventory.Join(l.files.Cluster, t.Dir)
+	t.VarFiles = slices.Clone(t.VarFiles)
+	where := at("inventory", "terraform")
+	check := strict.Checker{Doc: l.in.Spec.Doc()}
+	for i, path := range t.VarFiles {
+		t.VarFiles[i] = inventory.Join(l.files.Cluster, path)
+		l.exists(&check, where.Key("varFiles").Index(i), t.VarFiles[i])
+	}
+	if strings.Contains(t.Binary, "/") {
+		t.Binary = inventory.Join(l.files.Cluster, t.Binary)
+		l.exists(&check, where.Key("binary"), t.Binary)
+	}
+	l.exists(&check, where.Key("dir"), t.Dir)
+	l.faults = append(l.faults, check.Faults...)
+	if _, _, faults := resolve(*l.in); len(l.faults) > 0 || len(faults) > 0 {
+		return nil
+	}
+	if l.files.Terraform == nil {
+		return errors.New("the hosts stand in the outputs of Terraform, which cannot be read here")
+	}
+	name, data, err := l.files.Terraform(t)
+	if err != nil {
+		return err
+	}
+	hosts, faults := terraform.Parse(path.Join(t.Dir, name), data)
+	l.faults, l.warnings = append(l.faults, faults...), hosts.Warnings
+	if hosts.Source.Doc == nil { // nothing was understood
+		return nil
+	}
+	l.faults = append(l.faults, l.in.Spec.TakeAccess(hosts.Access, hosts.Source.Doc, hosts.AccessAt)...)
+	l.in.Inventory, l.in.HostsUnread = &hosts.Source, false
+	return nil
+}
+
+// exists asks whether a file or folder is there that the cluster file names.
+func (l *loader) exists(check *strict.Checker, where strict.Path, path string) {
+	if l.files.Exists == nil || path == "" {
+		return
+	}
+	if err := l.files.Exists(path); err != nil {
+		check.Refuse(where, "%s cannot be used: %v", path, err)
+	}
 }
 
 // unreadable is the fault of an inventory that cannot be read, at the place that names it.

@@ -16,8 +16,8 @@ import (
 // input is what a cluster is resolved from.
 type input struct {
 	Spec *spec.File
-	// Inventory is nil where the hosts stand in the cluster file.
-	Inventory *inventory.File
+	// Inventory is where the hosts stand; nil where that is the cluster file.
+	Inventory *inventory.Source
 	// HostsUnread says that the hosts stand in a file that could not be read, so that nothing is
 	// to be said of them.
 	HostsUnread bool

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"kubewright/spec/strict"
@@ -276,7 +277,12 @@ func (r *resolver) taken(owner *strict.Path, at strict.Path, what string) bool {
 	if owner == nil {
 		return false
 	}
-	r.check.Refuse(at, "%s is taken by %s in line %d", what, owner, r.Doc.Fault(*owner, "", "").Line)
+	first := r.Doc.Fault(*owner, "", "")
+	where := first.Path
+	if first.Line > 0 {
+		where += " in line " + strconv.Itoa(first.Line)
+	}
+	r.check.Refuse(at, "%s is taken by %s", what, where)
 	return true
 }
 

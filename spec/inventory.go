@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/url"
+	"strings"
 
 	"kubewright/spec/strict"
 )
@@ -42,7 +43,7 @@ func (s InventorySource) IsZero() bool { return s == InventorySource{} }
 // String names the source for a message.
 func (s InventorySource) String() string {
 	if s.Terraform != nil {
-		return "Terraform configuration " + s.Terraform.Dir
+		return strings.TrimSpace("Terraform configuration " + s.Terraform.Dir)
 	}
 	return "inventory file " + s.File
 }

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -81,16 +82,49 @@ func (v *validator) cidr(key, text string) (prefix netip.Prefix, ok bool) {
 
 func (v *validator) endpoint() {
 	control := v.spec.ControlPlane
-	if control.Endpoint != "" {
-		where := at("controlPlane", "endpoint")
-		if host, _, problem := SplitEndpoint(control.Endpoint, control.Port); problem != nil {
+	checkAccess(&v.Checker, at("controlPlane"), Access{control.Endpoint, control.CertSANs}, control.Port)
+}
+
+// Access is how clients outside of the cluster reach the API servers, as the source of the hosts
+// knows it.
+type Access struct {
+	// Endpoint is the address or DNS name of a load balancer before the API servers: host or
+	// host:port.
+	Endpoint string `yaml:"endpoint"`
+	// CertSANs are DNS names and IP addresses for the API server's certificate.
+	CertSANs []string `yaml:"certSANs"`
+}
+
+// TakeAccess takes over what the source of the hosts says of the API servers: its endpoint where
+// the cluster file gives none, its names beside those of the cluster file. The faults are those of
+// the values, which stand in doc at the path.
+func (f *File) TakeAccess(given Access, doc *strict.Document, at strict.Path) Faults {
+	check := &strict.Checker{Doc: doc}
+	control := &f.Spec.ControlPlane
+	checkAccess(check, at, given, control.Port)
+	if control.Endpoint == "" && len(check.Faults) == 0 {
+		control.Endpoint = given.Endpoint
+	}
+	for _, name := range given.CertSANs {
+		if !slices.Contains(control.CertSANs, name) {
+			control.CertSANs = append(control.CertSANs, name)
+		}
+	}
+	return check.Faults
+}
+
+// checkAccess checks the endpoint and the names that stand at the path.
+func checkAccess(v *strict.Checker, at strict.Path, given Access, defaultPort int) {
+	if given.Endpoint != "" {
+		where := at.Key("endpoint")
+		if host, _, problem := SplitEndpoint(given.Endpoint, defaultPort); problem != nil {
 			v.Suggest(where, problem.Suggestion, "%s", problem.Message)
 		} else if why := checkEndpointHost(host); why != "" {
 			v.Refuse(where, "the host %s %s", host, why)
 		}
 	}
-	for i, name := range control.CertSANs {
-		where := at("controlPlane", "certSANs").Index(i)
+	for i, name := range given.CertSANs {
+		where := at.Key("certSANs").Index(i)
 		_, err := netip.ParseAddr(name)
 		dns := len(validation.IsDNS1123Subdomain(name)) == 0 || len(validation.IsWildcardDNS1123Subdomain(name)) == 0
 		if err != nil && (!dns || strings.Trim(name, "0123456789.") == "") {

@@ -55,9 +55,9 @@ type Spec struct {
 	Rollout Rollout `yaml:"rollout"`
 	// SSH is how to log in to the hosts, unless the inventory, a group or a host says otherwise.
 	SSH inventory.SSHSpec `yaml:"ssh"`
-	// Inventory is the path of an inventory file, relative to this file. Give either this or
-	// hosts.
-	Inventory string `yaml:"inventory"`
+	// Inventory says where the hosts stand. Text is the path of an inventory file, relative to
+	// this file. Give either this or hosts.
+	Inventory InventorySource `yaml:"inventory"`
 	// Groups are settings that several of the hosts below share.
 	Groups map[string]inventory.GroupSpec `yaml:"groups"`
 	// Hosts are the machines of the cluster, when there is no inventory file. Their order has

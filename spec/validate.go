@@ -28,7 +28,7 @@ func (f *File) validate() Faults {
 	v.artifacts()
 	v.registryMirrors()
 	v.rollout()
-	v.hosts()
+	v.inventory()
 	for i, name := range f.Spec.Preflight.Ignore {
 		if name == "" {
 			v.Refuse(at("preflight", "ignore").Index(i), "the name of a check must not be empty")
@@ -58,16 +58,4 @@ func asLabel(name string) string {
 		return ""
 	}
 	return label
-}
-
-// hosts refuses hosts, or groups, given here as well as in a file of their own.
-func (v *validator) hosts() {
-	if v.spec.Inventory == "" {
-		return
-	}
-	for _, key := range []string{"hosts", "groups"} {
-		if v.Doc.Has(at(key)) {
-			v.SuggestKey(at(key), "", "%s stands here as well as in the inventory file %s: keep one of the two", key, v.spec.Inventory)
-		}
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kubewright/inventory"
+	"kubewright/inventory/terraform"
 	"kubewright/spec"
 	"kubewright/spec/strict"
 )
@@ -43,6 +44,7 @@ func TestNothingIsLeftOut(t *testing.T) {
 	for name, typ := range map[string]reflect.Type{
 		"docs/reference/cluster.schema.json":   reflect.TypeFor[spec.File](),
 		"docs/reference/inventory.schema.json": reflect.TypeFor[inventory.File](),
+		"docs/reference/terraform.schema.json": reflect.TypeFor[terraform.Contract](),
 	} {
 		var s struct {
 			Defs map[string]struct{ Properties map[string]any } `json:"$defs"`

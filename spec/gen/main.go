@@ -1,6 +1,6 @@
 // Command gen writes the reference of the files a user writes: a JSON schema of each, for editors,
-// and a page to read. Both are made from the Go types of packages spec and inventory and from the
-// comments on their fields, so that they cannot say anything else than the program does.
+// and a page to read. Both are made from the Go types of packages spec, inventory and
+// inventory/terraform and from the comments on their fields, so that they cannot say anything else than the program does.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"kubewright/inventory"
+	"kubewright/inventory/terraform"
 	"kubewright/spec"
 )
 
@@ -40,7 +41,7 @@ func run(root string) error {
 
 // generate returns the content of the generated files by path below the root of the module.
 func generate(root string) (map[string][]byte, error) {
-	docs, err := readComments(filepath.Join(root, "spec"), filepath.Join(root, "inventory"))
+	docs, err := readComments(filepath.Join(root, "spec"), filepath.Join(root, "inventory"), filepath.Join(root, "inventory", "terraform"))
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +54,10 @@ func generate(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	outputSchema, err := schema(reflect.TypeFor[terraform.Contract](), docs, "value of the Terraform output kubewright")
+	if err != nil {
+		return nil, err
+	}
 	page, err := markdown(docs, []file{
 		{Title: "The cluster file", Type: clusterFile}, {Title: "The inventory file", Type: inventoryFile},
 	})
@@ -62,6 +67,7 @@ func generate(root string) (map[string][]byte, error) {
 	return map[string][]byte{
 		"docs/reference/cluster.schema.json":   clusterSchema,
 		"docs/reference/inventory.schema.json": inventorySchema,
+		"docs/reference/terraform.schema.json": outputSchema,
 		"docs/reference/cluster.md":            page,
 	}, nil
 }

@@ -96,6 +96,9 @@ func (w *pageWriter) kind(t reflect.Type, rule strict.Rule, path, called string)
 		return "`env:NAME` or `file:PATH`", nil
 	case t == reflect.TypeFor[inventory.Taint]():
 		return "`key=value:Effect` or `key:Effect`", nil
+	case strict.EitherWay(t):
+		link, below := w.reference(t, path, called)
+		return "text or " + link, below
 	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return t.Name(), nil
 	}

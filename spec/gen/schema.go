@@ -116,6 +116,10 @@ func (w *schemaWriter) value(t reflect.Type, rule strict.Rule) (object, error) {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	if strict.EitherWay(t) {
+		mapping := object{{"$ref", "#/$defs/" + publicName(t)}}
+		return object{{"oneOf", []object{{{"type", "string"}}, mapping}}}, w.define(t)
+	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		pattern, err := pattern(t)
 		return object{{"type", "string"}, {"pattern", pattern}}, err
