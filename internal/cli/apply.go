@@ -14,7 +14,6 @@ import (
 
 func newApplyCommand() *cobra.Command {
 	flags := &runFlags{}
-	var yes bool
 	cmd := onCluster(flags, &cobra.Command{
 		Use:   "apply",
 		Short: "Make the cluster what the files say",
@@ -22,14 +21,14 @@ func newApplyCommand() *cobra.Command {
 the plan and asks first. It may be stopped anywhere and run again; a run that finds everything as
 wanted changes nothing.`,
 		Example: `  kubewright apply -f cluster.yaml
-  kubewright apply -f cluster.yaml --yes --limit 'worker*'`,
+  kubewright apply -f cluster.yaml --yes --limit 'worker*'
+  kubewright apply -f cluster.yaml --terraform-apply`,
 	}, func(ctx context.Context, r *run) (*result, error) {
-		if r.prompt.interactive && !yes && flags.output == formatJSON {
-			return nil, fault.New(fault.BadInput, "apply asks before it changes something, and cannot with --output json").
-				WithHint("look at what plan says, and apply with --yes")
+		if r.prompt.interactive && !flags.yes && flags.output == formatJSON {
+			return nil, cannotAsk()
 		}
 		r.showTimes = true
-		p, stats, err := r.Apply(ctx, func(p *plan.Plan) error { return r.confirm(ctx, p, yes) })
+		p, stats, err := r.Apply(ctx, func(p *plan.Plan) error { return r.confirm(ctx, p, flags.yes) })
 		r.stats = stats
 		if err != nil {
 			return nil, err
@@ -43,8 +42,15 @@ wanted changes nothing.`,
 	flags.addScope(cmd)
 	flags.addPhases(cmd)
 	flags.addChange(cmd)
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, as when there is no terminal to ask on")
+	cmd.Flags().BoolVar(&flags.terraformApply, "terraform-apply", false, "apply the Terraform configuration that describes the hosts first: init, plan and, when confirmed, apply")
+	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask, as when there is no terminal to ask on")
 	return cmd
+}
+
+// cannotAsk is the error where a question would stand in the way of JSON.
+func cannotAsk() error {
+	return fault.New(fault.BadInput, "apply asks before it changes something, and cannot with --output json").
+		WithHint("look at what plan says, and apply with --yes")
 }
 
 // confirm shows the plan and asks, where there is somebody to ask. Where there is not, the

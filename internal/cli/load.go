@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -12,35 +13,50 @@ import (
 	"kubewright/internal/check"
 	"kubewright/internal/fault"
 	"kubewright/internal/report"
+	"kubewright/spec"
 )
 
 // clusterFiles are the flags of every command that reads what a cluster should be.
-type clusterFiles struct{ file, inventory string }
+type clusterFiles struct {
+	file, inventory string
+	// These are flags of apply.
+	terraformApply, yes bool
+}
 
 func (f *clusterFiles) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.file, "file", "f", "cluster.yaml", "the cluster's file")
 	cmd.Flags().StringVarP(&f.inventory, "inventory", "i", "", "the inventory file (default: the one that the cluster's file names)")
 }
 
-// load reads the files. All faults of all files come at once, and nothing has been
-// connected to. What is worth a second look is returned as warnings.
-func (f *clusterFiles) load() (c *cluster.Cluster, warnings []string, err error) {
+// load reads the files, and the outputs of Terraform where the hosts stand there. All faults of all
+// files come at once, and no host has been connected to. What is worth a second look is returned as
+// warnings.
+func (f *clusterFiles) load(cmd *cobra.Command) (c *cluster.Cluster, warnings []string, err error) {
 	releases, err := catalog.Default()
 	if err != nil {
 		return nil, nil, err
 	}
+	source := &terraformSource{cmd: cmd, prompt: newPrompt(cmd), apply: f.terraformApply, yes: f.yes}
 	c, found, err := cluster.Load(cluster.Files{
 		Cluster:   f.file,
 		Inventory: f.inventory,
 		Read:      func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) },
+		Terraform: source.outputs,
 		Exists: func(path string) error {
 			_, err := os.Stat(expandHome(path))
 			return err
 		},
 		Checks: check.Names(),
 	}, releases)
-	if err != nil {
+	var faults spec.Faults
+	switch {
+	case errors.As(err, &faults):
 		return nil, nil, fault.Wrap(fault.BadInput, err)
+	case err != nil:
+		return nil, nil, err
+	case f.terraformApply && !source.asked:
+		return nil, nil, fault.New(fault.BadInput, "--terraform-apply: the hosts of this cluster do not come from Terraform").
+			WithHint("spec.inventory.terraform in the cluster's file names a configuration")
 	}
 	for _, w := range found {
 		warnings = append(warnings, w.Error())
@@ -54,7 +70,7 @@ func aboutFiles(cmd *cobra.Command, show func(*cluster.Cluster) result) *cobra.C
 	var output format
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, warnings, err := files.load()
+		c, warnings, err := files.load(cmd)
 		if err != nil {
 			return err
 		}

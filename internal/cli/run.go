@@ -103,13 +103,20 @@ func onCluster(flags *runFlags, cmd *cobra.Command, do work) *cobra.Command {
 	return cmd
 }
 
-// warnOfInterrupt says, when ctx is cancelled, what that does not cut short. What it returns ends
-// that, and waits for a warning that is on its way.
+// warnOfInterrupt says, when ctx is cancelled, what that does not cut short.
 func (r *run) warnOfInterrupt(ctx context.Context) (settled func()) {
+	return onInterrupt(ctx, func() {
+		r.emit(report.Warning, "", "interrupted: what is at work on hosts is finished first, or given up after some seconds; once more to stop at once")
+	})
+}
+
+// onInterrupt calls say when ctx is cancelled. What it returns ends that, and waits for a call that
+// is on its way.
+func onInterrupt(ctx context.Context, say func()) (settled func()) {
 	said := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(said)
-		r.emit(report.Warning, "", "interrupted: what is at work on hosts is finished first, or given up after some seconds; once more to stop at once")
+		say()
 	})
 	return func() {
 		if !stop() {
@@ -118,9 +125,9 @@ func (r *run) warnOfInterrupt(ctx context.Context) (settled func()) {
 	}
 }
 
-// open reads the files, and sets up all that a command needs. Nothing is connected to.
+// open reads the files, and sets up all that a command needs. No host is connected to.
 func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
-	c, warnings, err := f.load()
+	c, warnings, err := f.load(cmd)
 	if err != nil {
 		return nil, err
 	}
