@@ -112,7 +112,7 @@ func (r release) groups() []Group {
 		r.mirror(), r.registry(), r.pause(), r.testserver(),
 		r.runc(), r.cniPlugins(), r.containerd(), r.etcd(), r.coredns(), r.calico(),
 		r.haproxy(), r.keepalived(),
-		r.kubernetes(), r.kubeadm(),
+		r.kubernetes(), r.kubeadm(), r.terraform(),
 	}
 }
 
@@ -144,6 +144,15 @@ func (r release) kubeadm() Group {
 		Binaries: []Binary{{"kubeadm", "k8s.io/kubernetes/cmd/kubeadm"}},
 		Tools:    []string{"kubeadm"},
 		Files:    []File{r.kubernetesFile("kubeadm")},
+	}
+}
+
+// terraform describes lab nodes in a test; clusters do not need it.
+func (r release) terraform() Group {
+	return Group{
+		Name: "terraform", Version: r.Terraform, Dir: "terraform", OnRequest: true,
+		Binaries: []Binary{{"terraform", "github.com/hashicorp/terraform"}},
+		Tools:    []string{"terraform"},
 	}
 }
 
