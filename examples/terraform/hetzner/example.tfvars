@@ -1,0 +1,2 @@
+control_planes = 3
+workers        = 2
