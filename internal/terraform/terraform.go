@@ -52,7 +52,6 @@ type Config struct {
 
 // program is what is needed of tfexec.Terraform.
 type program interface {
-	SetStdout(w io.Writer)
 	Version(ctx context.Context, skipCache bool) (*version.Version, map[string]*version.Version, error)
 	Init(ctx context.Context, opts ...tfexec.InitOption) error
 	Plan(ctx context.Context, opts ...tfexec.PlanOption) (bool, error)
@@ -73,7 +72,18 @@ type Runner struct {
 	name    string // terraform or tofu
 	program program
 	lister  lister
+	screen  screen // what the program prints
 	private string // folder for what nobody else is to see
+}
+
+// screen passes on what is written while there is somewhere to show it.
+type screen struct{ to io.Writer }
+
+func (s *screen) Write(p []byte) (int, error) {
+	if s.to == nil {
+		return len(p), nil
+	}
+	return s.to.Write(p)
 }
 
 // Open finds the program and checks its version. Close is to be called in the end.
@@ -118,6 +128,7 @@ func (r *Runner) at(path string) (*tfexec.Terraform, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
+	tf.SetStdout(&r.screen)
 	return tf, tf.SetWaitDelay(0) // no limit: it is waited for until it ends
 }
 
@@ -150,7 +161,7 @@ func find(binary string) (string, error) {
 func (r *Runner) inWorkspace(path string) (string, error) {
 	script := "#!/bin/sh\nexport " + workspaceVariable + "=" + sh.Quote(r.config.Workspace) + "\nexec " + sh.Quote(path) + ` "$@"` + "\n"
 	path = filepath.Join(r.private, r.name)
-	return path, os.WriteFile(path, []byte(script), 0o700)
+	return path, os.WriteFile(path, []byte(script), 0o700) //nolint:gosec // it is to be run, by nobody else
 }
 
 func (r *Runner) checkVersion(ctx context.Context) error {
@@ -200,14 +211,16 @@ func (r *Runner) Apply(ctx context.Context, confirm func(context.Context) error)
 	if err := r.checkWorkspace(ctx); fault.KindOf(err) == fault.BadInput {
 		return err
 	}
-	r.program.SetStdout(r.config.Out)
-	defer r.program.SetStdout(io.Discard)
+	r.screen.to = r.config.Out
+	defer func() { r.screen.to = nil }() // outputs are not for everybody
 	if err := r.program.Init(ctx); err != nil {
 		return r.failed("init", err)
 	}
+	r.screen.to = nil
 	if err := r.checkWorkspace(ctx); err != nil {
 		return err
 	}
+	r.screen.to = r.config.Out
 	plan := filepath.Join(r.private, "plan") // has secrets in it
 	options := []tfexec.PlanOption{tfexec.Out(plan), tfexec.LockTimeout(lockTimeout)}
 	for _, path := range varFiles {

@@ -35,14 +35,12 @@ func (f *fake) call(command, says string) error {
 	return nil
 }
 
-func (f *fake) SetStdout(w io.Writer) { f.out = w }
-
 func (f *fake) Version(context.Context, bool) (*version.Version, map[string]*version.Version, error) {
 	return version.Must(version.NewVersion(f.version)), nil, f.call("version", "")
 }
 
 func (f *fake) WorkspaceList(context.Context, ...tfexec.WorkspaceListOption) ([]string, string, error) {
-	return []string{"default", "staging"}, "default", f.call("workspace list", "")
+	return []string{"default", "staging"}, "default", f.call("workspace list", "* default\n")
 }
 
 func (f *fake) Init(context.Context, ...tfexec.InitOption) error { return f.call("init", "ready\n") }
@@ -62,8 +60,9 @@ func (f *fake) Output(context.Context, ...tfexec.OutputOption) (map[string]tfexe
 
 // runner works with the fake.
 func (f *fake) runner(out io.Writer, workspace string) *Runner {
-	f.out = io.Discard
-	return &Runner{config: Config{Dir: "infra", Workspace: workspace, Out: out}, name: "terraform", program: f, lister: f, private: "/nowhere"}
+	r := &Runner{config: Config{Dir: "infra", Workspace: workspace, Out: out}, name: "terraform", program: f, lister: f, private: "/nowhere"}
+	f.out = &r.screen
+	return r
 }
 
 func TestApply(t *testing.T) {

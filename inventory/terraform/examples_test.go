@@ -54,7 +54,7 @@ func load(t *testing.T, dir string) *example {
 		if problems.HasErrors() {
 			t.Fatal(problems)
 		}
-		body := file.Body.(*hclsyntax.Body)
+		body := syntax(t, file)
 		x.bodies = append(x.bodies, body)
 		for _, block := range body.Blocks {
 			x.declare(block)
@@ -87,23 +87,9 @@ func (x *example) use(body *hclsyntax.Body) {
 			continue
 		}
 		for _, to := range attribute.Expr.Variables() {
-			var words []string
-			for _, step := range to {
-				switch step := step.(type) {
-				case hcl.TraverseRoot:
-					words = append(words, step.Name)
-				case hcl.TraverseAttr:
-					words = append(words, step.Name)
-				}
+			if reference, ok := referred(to); ok {
+				x.used[reference] = to.SourceRange()
 			}
-			parts := 2
-			if words[0] == "data" {
-				parts = 3
-			}
-			if words[0] == "each" || words[0] == "count" || len(words) < parts {
-				continue
-			}
-			x.used[strings.Join(words[:parts], ".")] = to.SourceRange()
 		}
 	}
 	for _, block := range body.Blocks {
@@ -111,6 +97,37 @@ func (x *example) use(body *hclsyntax.Body) {
 			x.use(block.Body)
 		}
 	}
+}
+
+// referred is what a traversal refers to at the top of a file, if it does.
+func referred(to hcl.Traversal) (reference string, ok bool) {
+	var words []string
+	for _, step := range to {
+		switch step := step.(type) {
+		case hcl.TraverseRoot:
+			words = append(words, step.Name)
+		case hcl.TraverseAttr:
+			words = append(words, step.Name)
+		}
+	}
+	parts := 2
+	if words[0] == "data" {
+		parts = 3
+	}
+	if words[0] == "each" || words[0] == "count" || len(words) < parts {
+		return "", false
+	}
+	return strings.Join(words[:parts], "."), true
+}
+
+// syntax is the body of a file in HCL's own syntax.
+func syntax(t *testing.T, file *hcl.File) *hclsyntax.Body {
+	t.Helper()
+	body, ok := file.Body.(*hclsyntax.Body)
+	if !ok {
+		t.Fatalf("the body is a %T", file.Body)
+	}
+	return body
 }
 
 // list makes up the machines of a count.
@@ -207,7 +224,7 @@ func (x *example) variables(t *testing.T, dir string) cty.Value {
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}
-	for name, attribute := range file.Body.(*hclsyntax.Body).Attributes {
+	for name, attribute := range syntax(t, file).Attributes {
 		if !x.declared["var."+name] {
 			t.Errorf("%s: there is no variable %s", path, name)
 		}

@@ -155,40 +155,66 @@ func (r *kubeOneReader) machines(at strict.Path, m kubeOneMachines, roles []inve
 		r.check.Refuse(at, "has neither public_address nor private_address: "+
 			"apply the Terraform configuration first, or run kubewright apply with --terraform-apply")
 	}
-	for list, given := range map[string]int{"hostnames": len(m.Hostnames), "private_address": len(m.PrivateAddress)} {
-		if (list == "hostnames" || given > 0) && given != len(addresses) && !r.check.Doc.BrokenBelow(at.Key(key)) && !r.check.Doc.BrokenBelow(at.Key(list)) {
-			r.check.Refuse(at.Key(list), "has %s, but %s has %d: the lists belong together by index", items(given), key, len(addresses))
-		}
+	r.sameLength(at, "hostnames", len(m.Hostnames), key, len(addresses))
+	if len(m.PrivateAddress) > 0 {
+		r.sameLength(at, "private_address", len(m.PrivateAddress), key, len(addresses))
 	}
-	for i, address := range addresses {
-		if i >= len(m.Hostnames) {
-			return
-		}
-		host := strict.At("hosts").Index(len(r.hosts))
-		r.origins[host.String()] = at
-		r.origins[host.Key("name").String()] = at.Key("hostnames").Index(i)
-		r.origins[host.Key("address").String()] = at.Key(key).Index(i)
-		r.origins[host.Key("nodeIP").String()] = at.Key(key).Index(i)
-		for to, from := range map[string]string{"user": "ssh_user", "port": "ssh_port", "keyFile": "ssh_private_key_file", "agent": "ssh_agent_socket"} {
-			r.origins[host.Key("ssh", to).String()] = at.Key(from)
-		}
-		spec := inventory.HostSpec{
-			Name: m.Hostnames[i], Address: address, Roles: roles, Labels: m.Labels, Annotations: m.Annotations,
-			SSH: inventory.SSHSpec{User: given(m.User), Port: m.Port, KeyFile: given(m.PrivateKeyFile)},
-		}
-		if i < len(m.PrivateAddress) {
-			spec.NodeIP = m.PrivateAddress[i]
-			r.origins[host.Key("nodeIP").String()] = at.Key("private_address").Index(i)
-		}
-		if given(m.AgentSocket) != nil {
-			agent := true
-			spec.SSH.Agent = &agent
-		}
+	for i := range min(len(addresses), len(m.Hostnames)) {
+		spec := m.host(i, addresses[i])
+		spec.Roles = roles
 		if group != "" {
 			spec.Groups = []string{group}
 		}
+		r.place(at, key, i)
+		if spec.NodeIP != "" {
+			r.origins[r.next().Key("nodeIP").String()] = at.Key("private_address").Index(i)
+		}
 		r.hosts = append(r.hosts, spec)
 	}
+}
+
+// sameLength refuses a list that has not an item for each address.
+func (r *kubeOneReader) sameLength(at strict.Path, list string, items int, key string, addresses int) {
+	if items == addresses || r.check.Doc.BrokenBelow(at.Key(key)) || r.check.Doc.BrokenBelow(at.Key(list)) {
+		return
+	}
+	count := strconv.Itoa(items) + " items"
+	if items == 1 {
+		count = "1 item"
+	}
+	r.check.Refuse(at.Key(list), "has %s, but %s has %d: the lists belong together by index", count, key, addresses)
+}
+
+// next is the path of the next host in the inventory.
+func (r *kubeOneReader) next() strict.Path { return strict.At("hosts").Index(len(r.hosts)) }
+
+// place notes where the next host comes from: the i-th machine at the path, reached at the i-th
+// address of the key.
+func (r *kubeOneReader) place(at strict.Path, key string, i int) {
+	host := r.next()
+	r.origins[host.String()] = at
+	r.origins[host.Key("name").String()] = at.Key("hostnames").Index(i)
+	r.origins[host.Key("address").String()] = at.Key(key).Index(i)
+	r.origins[host.Key("nodeIP").String()] = at.Key(key).Index(i)
+	for to, from := range map[string]string{"user": "ssh_user", "port": "ssh_port", "keyFile": "ssh_private_key_file", "agent": "ssh_agent_socket"} {
+		r.origins[host.Key("ssh", to).String()] = at.Key(from)
+	}
+}
+
+// host is the i-th machine as a host.
+func (m kubeOneMachines) host(i int, address string) inventory.HostSpec {
+	spec := inventory.HostSpec{
+		Name: m.Hostnames[i], Address: address, Labels: m.Labels, Annotations: m.Annotations,
+		SSH: inventory.SSHSpec{User: given(m.User), Port: m.Port, KeyFile: given(m.PrivateKeyFile)},
+	}
+	if i < len(m.PrivateAddress) {
+		spec.NodeIP = m.PrivateAddress[i]
+	}
+	if given(m.AgentSocket) != nil {
+		agent := true
+		spec.SSH.Agent = &agent
+	}
+	return spec
 }
 
 // unsupported refuses what the hosts would need to be as KubeOne would have made them.
@@ -212,11 +238,4 @@ func given(text *string) *string {
 		return nil
 	}
 	return text
-}
-
-func items(n int) string {
-	if n == 1 {
-		return "1 item"
-	}
-	return strconv.Itoa(n) + " items"
 }

@@ -3,6 +3,7 @@ package terraform
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -72,7 +73,7 @@ func split(data []byte) (map[string]json.RawMessage, error) {
 		return nil, err
 	}
 	if decoder.More() {
-		return nil, fmt.Errorf("something follows the JSON object")
+		return nil, errors.New("something follows the JSON object")
 	}
 	return outputs, nil
 }
