@@ -155,9 +155,10 @@ func (r *kubeOneReader) machines(at strict.Path, m kubeOneMachines, roles []inve
 		r.check.Refuse(at, "has neither public_address nor private_address: "+
 			"apply the Terraform configuration first, or run kubewright apply with --terraform-apply")
 	}
-	r.sameLength(at, "hostnames", len(m.Hostnames), key, len(addresses))
+	each := column{key, len(addresses)}
+	r.sameLength(at, column{"hostnames", len(m.Hostnames)}, each)
 	if len(m.PrivateAddress) > 0 {
-		r.sameLength(at, "private_address", len(m.PrivateAddress), key, len(addresses))
+		r.sameLength(at, column{"private_address", len(m.PrivateAddress)}, each)
 	}
 	for i := range min(len(addresses), len(m.Hostnames)) {
 		spec := m.host(i, addresses[i])
@@ -173,16 +174,22 @@ func (r *kubeOneReader) machines(at strict.Path, m kubeOneMachines, roles []inve
 	}
 }
 
+// column is a list of KubeOne's, by its key and the number of its items.
+type column struct {
+	key   string
+	items int
+}
+
 // sameLength refuses a list that has not an item for each address.
-func (r *kubeOneReader) sameLength(at strict.Path, list string, items int, key string, addresses int) {
-	if items == addresses || r.check.Doc.BrokenBelow(at.Key(key)) || r.check.Doc.BrokenBelow(at.Key(list)) {
+func (r *kubeOneReader) sameLength(at strict.Path, list, addresses column) {
+	if list.items == addresses.items || r.check.Doc.BrokenBelow(at.Key(addresses.key)) || r.check.Doc.BrokenBelow(at.Key(list.key)) {
 		return
 	}
-	count := strconv.Itoa(items) + " items"
-	if items == 1 {
+	count := strconv.Itoa(list.items) + " items"
+	if list.items == 1 {
 		count = "1 item"
 	}
-	r.check.Refuse(at.Key(list), "has %s, but %s has %d: the lists belong together by index", count, key, addresses)
+	r.check.Refuse(at.Key(list.key), "has %s, but %s has %d: the lists belong together by index", count, addresses.key, addresses.items)
 }
 
 // next is the path of the next host in the inventory.
