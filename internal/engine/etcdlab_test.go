@@ -57,6 +57,8 @@ type etcdLab struct {
 	nextID  uint64
 	// down are hosts on which nothing runs, silent those whose members do not answer in time.
 	down, silent map[string]bool
+	// pulling is how often nothing listens on a host yet because its image is pulled.
+	pulling map[string]int
 	// notInSync and unhealthy are how often etcd refuses a promotion, and a change; away is how
 	// often a member that is asked finds no quorum.
 	notInSync, unhealthy, away int
@@ -80,6 +82,7 @@ func newEtcdLab(t *testing.T, controlPlanes int) *etcdLab {
 	t.Helper()
 	e := &etcdLab{
 		began: map[uint64]bool{}, nextID: 0x100, down: map[string]bool{}, silent: map[string]bool{},
+		pulling:    map[string]int{},
 		restarting: map[string]int{}, nodes: map[string]bool{}, podArgs: map[string][]string{},
 	}
 	e.lab = newLab(t, 2, e.smallPhases()...)
@@ -364,9 +367,15 @@ func (e *etcdLab) settle() {
 	}
 }
 
+// hasMember tells whether a member runs on a host, to somebody who connects.
 func (e *etcdLab) hasMember(name string) bool {
 	e.guard.Lock()
 	defer e.guard.Unlock()
+	if e.pulling[name] > 0 {
+		e.pulling[name]--
+		return false
+	}
+	e.settle()
 	return e.running(name) != nil
 }
 
@@ -378,6 +387,8 @@ func (e *etcdLab) kubelet(name string) bool {
 func (e *etcdLab) started(name string) string {
 	r := e.roots[name]
 	switch {
+	case e.pulling[name] > 0:
+		return ""
 	case e.kubelet(name):
 		return r.Read(etcdManifest)
 	case !e.down[name] && r.Read(serviceState+"active") == "active\n":

@@ -209,11 +209,9 @@ func (s *Session) join(ctx context.Context, m *member, id uint64, segment []plan
 			after[p.Name] = true
 		}
 	}
-	err := s.act(ctx, m, part{phases: before})
+	err := s.startMember(ctx, m, before)
 	if err == nil {
-		limited, cancel := context.WithTimeout(ctx, s.JoinTimeout)
-		err = s.change(limited, m, membership.Action{Kind: membership.Promote, Host: m.Name, MemberID: id, Reason: "it has to be in sync first"})
-		cancel()
+		err = s.promote(ctx, m, id)
 	}
 	if err != nil && ctx.Err() == nil {
 		err = s.takeBack(ctx, m, id, err)
@@ -230,6 +228,23 @@ func (s *Session) join(ctx context.Context, m *member, id uint64, segment []plan
 		return err
 	}
 	return s.serves(ctx, m)
+}
+
+// startMember starts a member that the others expect. Until it listens its image is pulled, which takes
+// what the line takes, and is no part of the time that it has to join.
+func (s *Session) startMember(ctx context.Context, m *member, phases map[string]bool) error {
+	err := s.act(ctx, m, part{phases: phases})
+	if err == nil {
+		err = s.watch(ctx, s.etcd.phase, m.Name, memberListens{m})
+	}
+	return err
+}
+
+// promote has a member that was started vote, once it is in sync.
+func (s *Session) promote(ctx context.Context, m *member, id uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, s.JoinTimeout)
+	defer cancel()
+	return s.change(ctx, m, membership.Action{Kind: membership.Promote, Host: m.Name, MemberID: id, Reason: "it has to be in sync first"})
 }
 
 // takeBack removes a learner that has not become a voter, so that the members are as before, and

@@ -160,6 +160,18 @@ func TestLearnerNeverInSync(t *testing.T) {
 	e.requireLog("cp3 aside", "add cp3", "cp3 etcd kubelet", "promote cp3", "cp3 api")
 }
 
+// The time that a member has to join begins when it listens: before that its image is pulled.
+func TestImageOfMemberTakesLong(t *testing.T) {
+	e := newEtcdLab(t, 1)
+	e.bringUp()
+	e.controlPlanes(2)
+	e.pulling["cp2"] = 6 // more than a second
+	e.with(func(o *engine.Options) { o.JoinTimeout = time.Second })
+	e.mustApply()
+	e.requireLog("add cp2", "cp2 etcd kubelet", "promote cp2", "cp2 api")
+	e.requireMembers("cp1", "cp2")
+}
+
 // A member whose data is gone is removed before its host joins anew.
 func TestMemberLostItsData(t *testing.T) {
 	e := newEtcdLab(t, 3)

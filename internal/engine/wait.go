@@ -67,6 +67,14 @@ func (s *Session) patience() time.Duration {
 }
 
 func (s *Session) awaitCondition(ctx context.Context, phase, hostName string, condition kube.Condition) error {
+	if err := s.watch(ctx, phase, hostName, condition); err != nil {
+		return &fault.Error{Kind: fault.Unhealthy, Host: hostName, Op: phase, Err: err}
+	}
+	return nil
+}
+
+// watch waits for a condition, and reports what it sees.
+func (s *Session) watch(ctx context.Context, phase, hostName string, condition kube.Condition) error {
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
 	start := s.Now()
@@ -74,10 +82,7 @@ func (s *Session) awaitCondition(ctx context.Context, phase, hostName string, co
 		s.emit(report.Event{Kind: report.Waiting, Host: hostName, Phase: phase, Message: condition.String() + ": " + detail})
 	})
 	s.emit(report.Event{Kind: report.WaitDone, Host: hostName, Phase: phase, Message: condition.String(), Duration: s.Now().Sub(start), Err: err})
-	if err != nil {
-		return &fault.Error{Kind: fault.Unhealthy, Host: hostName, Op: phase, Err: err}
-	}
-	return nil
+	return err
 }
 
 // condition binds a condition to the client that can see it.
