@@ -67,7 +67,7 @@ const (
 	defaultReconnectTimeout = 3 * time.Minute // a reboot
 	defaultActTimeout       = 20 * time.Minute
 	defaultReadyTimeout     = 6 * time.Minute
-	// defaultJoinTimeout is for a member that runs to catch up; pulling its image is no part of it.
+	// defaultJoinTimeout is for a member that runs to be reached and to catch up; pulling its image is no part of it.
 	defaultJoinTimeout = 2 * time.Minute
 	lookTimeout        = time.Minute
 	// lockTimeout includes waiting for the last step of a run that was killed, such as a download;

@@ -57,7 +57,9 @@ type etcdLab struct {
 	nextID  uint64
 	// down are hosts on which nothing runs, silent those whose members do not answer in time.
 	down, silent map[string]bool
-	// pulling is how often nothing listens on a host yet because its image is pulled.
+	// closed are hosts whose members no other host reaches, and pulling how often nothing listens on a
+	// host yet because its image is pulled.
+	closed  map[string]bool
 	pulling map[string]int
 	// notInSync and unhealthy are how often etcd refuses a promotion, and a change; away is how
 	// often a member that is asked finds no quorum.
@@ -82,7 +84,7 @@ func newEtcdLab(t *testing.T, controlPlanes int) *etcdLab {
 	t.Helper()
 	e := &etcdLab{
 		began: map[uint64]bool{}, nextID: 0x100, down: map[string]bool{}, silent: map[string]bool{},
-		pulling:    map[string]int{},
+		closed: map[string]bool{}, pulling: map[string]int{},
 		restarting: map[string]int{}, nodes: map[string]bool{}, podArgs: map[string][]string{},
 	}
 	e.lab = newLab(t, 2, e.smallPhases()...)
@@ -261,6 +263,8 @@ func (c *etcdConn) Dial(ctx context.Context, network, addr string) (net.Conn, er
 	switch {
 	case port == "6443" && c.lab.hasAPI(name):
 		return (&net.Dialer{}).DialContext(ctx, network, c.lab.server.Listener.Addr().String())
+	case port == "2380" && c.lab.closed[name] && name != c.conn.name:
+		return nil, &host.DialError{Host: c.conn.name, Address: addr, Err: syscall.ETIMEDOUT}
 	case port == "2379", port == "2380" && c.lab.hasMember(name):
 		here, there := net.Pipe()
 		return here, there.Close()

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"time"
 
 	"kubewright/internal/etcd"
@@ -22,8 +20,6 @@ import (
 const (
 	// etcdMemberDir is what a member keeps in its data folder.
 	etcdMemberDir = "/var/lib/etcd/member"
-	// etcdPeerPort is where a member listens as soon as it runs.
-	etcdPeerPort = 2380
 	// memberInterval is how often etcd is asked again whether a change can be made: a learner of a
 	// small cluster is in sync within a second.
 	memberInterval = time.Second / 2
@@ -189,10 +185,9 @@ func (c memberStopped) String() string { return "the member of etcd on " + c.mem
 
 // Check implements kube.Condition.
 func (c memberStopped) Check(ctx context.Context) (done bool, detail string, err error) {
-	conn, err := c.member.conn.Dial(ctx, "tcp", net.JoinHostPort(c.member.NodeIP.String(), strconv.Itoa(etcdPeerPort)))
-	switch {
+	switch err := (way{c.member, c.member}).try(ctx); {
 	case err == nil:
-		return false, "it still listens", conn.Close()
+		return false, "it still listens", nil
 	case lost(err):
 		return false, "", err
 	}
@@ -237,13 +232,21 @@ func (s *Session) startMember(ctx context.Context, m *member, phases map[string]
 	if err == nil {
 		err = s.watch(ctx, s.etcd.phase, m.Name, memberListens{m})
 	}
-	return err
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	// A member that cannot ask any of the others who they are ends at once.
+	ways := peerWays{s, m}.ways(s.etcdWorld(ctx))
+	return withClosed(err, tryWays(ctx, slices.DeleteFunc(ways, func(w way) bool { return w.from != m })))
 }
 
-// promote has a member that was started vote, once it is in sync.
+// promote has a member that was started vote, once it and the others reach each other, and it is in sync.
 func (s *Session) promote(ctx context.Context, m *member, id uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, s.JoinTimeout)
 	defer cancel()
+	if err := s.watch(ctx, s.etcd.phase, m.Name, peerWays{s, m}); err != nil {
+		return (&fault.Error{Err: err}).WithHint(openPorts)
+	}
 	return s.change(ctx, m, membership.Action{Kind: membership.Promote, Host: m.Name, MemberID: id, Reason: "it has to be in sync first"})
 }
 

@@ -160,6 +160,63 @@ func TestLearnerNeverInSync(t *testing.T) {
 	e.requireLog("cp3 aside", "add cp3", "cp3 etcd kubelet", "promote cp3", "cp3 api")
 }
 
+// A host that the others do not reach does not get to vote, though its member is in sync, nor does one
+// that is not let in. That is said, and the members are as before, to the ID.
+func TestPeersDoNotReachEachOther(t *testing.T) {
+	for closed, says := range map[string]string{
+		"cp3": "cp1 cannot reach cp3 (10.111.0.23) on 2380/tcp (etcd peers): timed out",
+		"cp1": "cp3 cannot reach cp1 (10.111.0.21) on 2380/tcp (etcd peers): timed out",
+	} {
+		t.Run(closed, func(t *testing.T) {
+			e := newEtcdLab(t, 2)
+			e.bringUp()
+			before := slices.Clone(e.members)
+			e.controlPlanes(3)
+			e.closed[closed] = true
+			e.with(func(o *engine.Options) { o.JoinTimeout = time.Second })
+			err := e.apply()
+			requireFault(t, err, fault.ChangeFailed, "cp3: etcd: it has not become a member of etcd: waited", says)
+			if hints := fault.Hints(err); !slices.Contains(hints, "open the ports in the firewalls between them, on both hosts") {
+				t.Errorf("the hints are %q", hints)
+			}
+			e.requireLog("add cp3", "cp3 etcd kubelet", "remove cp3", "cp3 -etcd")
+			if diff := cmp.Diff(before, e.members); diff != "" {
+				t.Errorf("members (-before +after):\n%s", diff)
+			}
+			clear(e.closed)
+			e.options = e.defaults
+			e.mustApply()
+			e.requireMembers("cp1", "cp2", "cp3")
+		})
+	}
+}
+
+// A member that does not start is taken back as well. Where its host does not reach the others, who tell
+// a new member who is there, that is said too.
+func TestJoiningMemberDoesNotStart(t *testing.T) {
+	for name, tc := range map[string]struct{ closed, says string }{
+		"for another reason":             {"", "waited 2s for the member of etcd on cp2 to start: nothing listens"},
+		"it does not reach the others":   {"cp1", "nothing listens; cp2 cannot reach cp1 (10.111.0.21) on 2380/tcp (etcd peers): timed out"},
+		"the others do not reach it yet": {"cp2", "to start: nothing listens"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEtcdLab(t, 1)
+			e.bringUp()
+			e.controlPlanes(2)
+			e.pulling["cp2"] = 1 << 30
+			e.closed[tc.closed] = true
+			e.with(func(o *engine.Options) { o.ReadyTimeout = 2 * time.Second })
+			err := e.apply()
+			requireFault(t, err, fault.ChangeFailed, "cp2: etcd: it has not become a member of etcd", tc.says)
+			if said := strings.Contains(err.Error(), "cannot reach"); said != (tc.closed == "cp1") {
+				t.Errorf("that a way is closed is said: %v: %v", said, err)
+			}
+			e.requireLog("add cp2", "cp2 etcd kubelet", "remove cp2", "cp2 -etcd")
+			e.requireMembers("cp1")
+		})
+	}
+}
+
 // The time that a member has to join begins when it listens: before that its image is pulled.
 func TestImageOfMemberTakesLong(t *testing.T) {
 	e := newEtcdLab(t, 1)
