@@ -61,6 +61,8 @@ type etcdLab struct {
 	// host yet because its image is pulled.
 	closed  map[string]bool
 	pulling map[string]int
+	// unanswered is set when promotions are made, and not answered.
+	unanswered bool
 	// notInSync and unhealthy are how often etcd refuses a promotion, and a change; away is how
 	// often a member that is asked finds no quorum.
 	notInSync, unhealthy, away int
@@ -598,8 +600,8 @@ func (c *etcdClient) AddLearner(ctx context.Context, peerURL string) (added etcd
 }
 
 func (c *etcdClient) Promote(ctx context.Context, id uint64) error {
-	e := c.lab
-	return c.change(ctx, func(*etcd.Member) error {
+	e, lost := c.lab, false
+	err := c.change(ctx, func(*etcd.Member) error {
 		i := e.index(id)
 		switch {
 		case i < 0:
@@ -610,10 +612,15 @@ func (c *etcdClient) Promote(ctx context.Context, id uint64) error {
 			e.notInSync = max(e.notInSync-1, -1)
 			return etcd.ErrNotInSync
 		}
-		e.members[i].Learner = false
+		e.members[i].Learner, lost = false, e.unanswered
 		e.note("promote " + e.members[i].Name)
 		return nil
 	})
+	if lost {
+		<-ctx.Done()
+		return etcd.ErrUnanswered
+	}
+	return err
 }
 
 func (c *etcdClient) Remove(ctx context.Context, id uint64) error {

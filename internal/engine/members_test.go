@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -227,6 +229,51 @@ func TestImageOfMemberTakesLong(t *testing.T) {
 	e.mustApply()
 	e.requireLog("add cp2", "cp2 etcd kubelet", "promote cp2", "cp2 api")
 	e.requireMembers("cp1", "cp2")
+}
+
+// A promotion that was made, and whose answer came to nobody, is seen before the member is taken back.
+func TestAnswerToPromotionIsLost(t *testing.T) {
+	e := newEtcdLab(t, 1)
+	e.bringUp()
+	e.controlPlanes(2)
+	e.unanswered = true
+	e.with(func(o *engine.Options) { o.JoinTimeout = time.Second })
+	e.mustApply()
+	e.requireLog("add cp2", "cp2 etcd kubelet", "promote cp2", "cp2 api")
+	e.requireMembers("cp1", "cp2")
+}
+
+// Where the first start of a cluster was cut short, the members that have begun are started before the
+// others are: they know of a member that was there before and has lost its data.
+func TestFirstMembersComeFirst(t *testing.T) {
+	e := newEtcdLab(t, 3)
+	e.hook = func(name string, _ int64, script []byte) error {
+		if isAct(script) && bytes.Contains(script, []byte(etcdManifest)) && name != "cp1" {
+			return errBoom
+		}
+		return nil
+	}
+	if err := e.apply(); !errors.Is(err, errBoom) {
+		t.Fatalf("%v", err)
+	}
+	e.clear()
+	e.hook = nil
+	e.roots["cp1"].Write(kubeletState+"active", "inactive\n")
+	e.pulling["cp1"] = 3
+	var early []string
+	e.onEntry = func(entry string) {
+		if !strings.HasPrefix(entry, "cp1") && e.running("cp1") == nil {
+			early = append(early, entry)
+		}
+	}
+	e.mustApply()
+	e.onEntry = nil
+	if len(early) > 0 {
+		t.Errorf("before the member on cp1 was there again: %q", early)
+	}
+	slices.Sort(e.log)
+	e.requireLog("cp1 kubelet", "cp2 etcd api kubelet", "cp3 etcd api kubelet")
+	e.requireMembers("cp1", "cp2", "cp3")
 }
 
 // A member whose data is gone is removed before its host joins anew.
