@@ -221,11 +221,12 @@ e2e-chaos: build artifacts ## kill KILLS runs of bring-ups at random moments, cu
 	go test -tags e2e -run 'TestChaos|TestConnections' -timeout 5h -v -count=1 ./e2e
 
 .PHONY: e2e-ha
-e2e-ha: build artifacts ## let control planes die under clients that write, and measure how long they are interrupted
+e2e-ha: build artifacts ## let control planes die, and come and go, under clients that write, and measure how long they are interrupted
 	@if [ "$(SOURCE)" = upstream ]; then
 		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
 	fi
-	KUBEWRIGHT_E2E_DEATHS=6 go test -tags e2e -run TestHighAvailability -timeout 90m -v -count=1 ./e2e
+	export KUBEWRIGHT_E2E_DEATHS=6 KUBEWRIGHT_E2E_GROWTH=5
+	go test -tags e2e -run 'TestHighAvailability|TestGrowth' -timeout 90m -v -count=1 ./e2e
 
 .PHONY: bench
 bench: ## run the benchmarks

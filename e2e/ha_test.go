@@ -102,23 +102,31 @@ func (l *lab) wantWhole(t testing.TB, nodes int, members ...string) {
 // voters are the names of the members of etcd that vote, as the one on a host says.
 func (c *cluster) voters(t testing.TB, host string) []string {
 	t.Helper()
+	var names []string
+	for _, m := range c.members(t, host) { // ID, status, name, peer URLs, client URLs, learner
+		fields := strings.Split(m, ", ")
+		if len(fields) == 6 && fields[1] == "started" && fields[5] == "false" {
+			names = append(names, fields[2])
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// members are the lines of `etcdctl member list`, as the member on a host says, sorted.
+func (c *cluster) members(t testing.TB, host string) []string {
+	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "etcd-" + host}}
 	const pki = "/etc/kubernetes/pki/etcd/"
-	var names []string
+	var list []string
 	eventually(t, answerTimeout, "the members of etcd", func(ctx context.Context) error {
 		out, err := c.exec(ctx, pod, "etcdctl", "--endpoints", "https://127.0.0.1:2379",
 			"--cacert", pki+"ca.crt", "--cert", pki+"server.crt", "--key", pki+"server.key", "member", "list")
-		names = nil
-		for line := range strings.Lines(out) { // ID, status, name, peer URLs, client URLs, learner
-			fields := strings.Split(strings.TrimSpace(line), ", ")
-			if len(fields) == 6 && fields[1] == "started" && fields[5] == "false" {
-				names = append(names, fields[2])
-			}
-		}
+		list = strings.Split(strings.TrimSpace(out), "\n")
 		return err
 	})
-	slices.Sort(names)
-	return names
+	slices.Sort(list)
+	return list
 }
 
 // controlPlaneDies: each control plane in turn is switched off hard, and paused. Clients at the

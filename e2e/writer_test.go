@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,8 +18,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/pager"
 )
 
 const (
@@ -119,25 +122,39 @@ func (w *writer) stop(t testing.TB) time.Duration {
 	t.Helper()
 	w.cancel()
 	<-w.done
+	return w.longest(time.Time{})
+}
+
+// longest is the longest time between two acknowledgements of which the second came after a time.
+func (w *writer) longest(since time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var longest time.Duration
-	for i := 1; i < len(w.times); i++ {
+	for i := len(w.times) - 1; i > 0 && w.times[i].After(since); i-- {
 		longest = max(longest, w.times[i].Sub(w.times[i-1]))
 	}
 	return longest
 }
 
-// wantAll checks that everything that was acknowledged is there.
+// wantAll checks that everything that was acknowledged is there. It asks for a page at a time, each of
+// which has to come within writeTimeout.
 func (w *writer) wantAll(t testing.TB) {
 	t.Helper()
-	list, err := w.client.CoreV1().ConfigMaps(w.namespace).List(t.Context(), metav1.ListOptions{})
+	w.mu.Lock()
+	names := slices.Clone(w.names)
+	w.mu.Unlock()
+	there := map[string]bool{}
+	pages := pager.New(pager.SimplePageFunc(func(options metav1.ListOptions) (runtime.Object, error) {
+		return w.client.CoreV1().ConfigMaps(w.namespace).List(t.Context(), options)
+	}))
+	err := pages.EachListItem(t.Context(), metav1.ListOptions{}, func(o runtime.Object) error {
+		there[o.(*corev1.ConfigMap).Name] = true
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := map[string]bool{}
-	for _, m := range list.Items {
-		there[m.Name] = true
-	}
-	for _, name := range w.names {
+	for _, name := range names {
 		if !there[name] {
 			t.Errorf("%s was acknowledged and is lost", name)
 		}
