@@ -185,7 +185,7 @@ func (c memberStopped) String() string { return "the member of etcd on " + c.mem
 
 // Check implements kube.Condition.
 func (c memberStopped) Check(ctx context.Context) (done bool, detail string, err error) {
-	switch err := (way{c.member, c.member}).try(ctx); {
+	switch err := (peerWay{c.member, c.member}).try(ctx); {
 	case err == nil:
 		return false, "it still listens", nil
 	case lost(err):
@@ -237,7 +237,7 @@ func (s *Session) startMember(ctx context.Context, m *member, phases map[string]
 	}
 	// A member that cannot ask any of the others who they are ends at once.
 	ways := peerWays{s, m}.ways(s.etcdWorld(ctx))
-	return withClosed(err, tryWays(ctx, slices.DeleteFunc(ways, func(w way) bool { return w.from != m })))
+	return withClosed(err, tryWays(ctx, slices.DeleteFunc(ways, func(w peerWay) bool { return w.from != m })))
 }
 
 // promote has a member that was started vote, once it and the others reach each other, and it is in sync.

@@ -49,24 +49,24 @@ func (c peerWays) Check(ctx context.Context) (done bool, detail string, err erro
 }
 
 // ways are those between the host and the others whose members vote and are well.
-func (c peerWays) ways(w membership.World) []way {
-	var ways []way
+func (c peerWays) ways(w membership.World) []peerWay {
+	var ways []peerWay
 	for _, v := range w.Voters() {
 		i := slices.IndexFunc(w.Hosts, func(h membership.Host) bool { return h.Seen && v.At(h.PeerURL) })
 		if i < 0 || v.Healthy != membership.Yes || w.Hosts[i].Name == c.member.Name {
 			continue
 		}
 		other := c.session.member(w.Hosts[i].Name)
-		ways = append(ways, way{other, c.member}, way{c.member, other})
+		ways = append(ways, peerWay{other, c.member}, peerWay{c.member, other})
 	}
 	return ways
 }
 
-// way leads from a host to where the member on another listens.
-type way struct{ from, to *member }
+// peerWay leads from a host to where the member on another listens.
+type peerWay struct{ from, to *member }
 
 // try connects.
-func (w way) try(ctx context.Context) error {
+func (w peerWay) try(ctx context.Context) error {
 	conn, err := w.from.conn.Dial(ctx, "tcp", net.JoinHostPort(w.to.NodeIP.String(), strconv.Itoa(etcdPeerPort)))
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (w way) try(ctx context.Context) error {
 }
 
 // tryWays says which ways are closed, and how that shows.
-func tryWays(ctx context.Context, ways []way) []string {
+func tryWays(ctx context.Context, ways []peerWay) []string {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
 	said := make([]string, len(ways))
