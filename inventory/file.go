@@ -36,7 +36,8 @@ type GroupSpec struct {
 	// Roles are the roles of every host of the group that names no roles itself. The roles of
 	// several groups add up.
 	Roles []Role `yaml:"roles" rule:"enum=control-plane|etcd|worker"`
-	// Labels are put on the nodes.
+	// Labels are put on the nodes, which those hosts of the group are that have more than the role
+	// etcd.
 	Labels map[string]string `yaml:"labels"`
 	// Taints keep pods off the nodes. A change reaches nodes that are there already; taints that
 	// others have set on a node, such as a cordon, stay.

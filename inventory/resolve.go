@@ -60,6 +60,7 @@ func Resolve(s Source) ([]Placed, strict.Faults) {
 		hosts[i] = r.host(i, spec)
 	}
 	r.unique(hosts)
+	r.withoutNode(hosts)
 	slices.SortStableFunc(hosts, func(a, b Placed) int { return cmp.Compare(a.Name, b.Name) })
 	return hosts, r.check.Faults
 }
@@ -231,6 +232,41 @@ func (r *resolver) taints(at strict.Path, taints []Taint) {
 		same := func(o Taint) bool { return o.Key == t.Key && o.Effect == t.Effect && t.Key != "" }
 		if slices.ContainsFunc(taints[:i], same) {
 			r.check.Refuse(at.Index(i), "a taint with the key %s and the effect %s stands in the list already", t.Key, t.Effect)
+		}
+	}
+}
+
+// withoutNode refuses what is to be put on a node where there is none: by a host that is a member of
+// etcd alone, and by a group that has no other hosts.
+func (r *resolver) withoutNode(hosts []Placed) {
+	nodes, others := map[string]bool{}, map[string]string{} // by group
+	for i, h := range r.Hosts {
+		p := hosts[i]
+		isNode := !p.RolesKnown || len(p.Roles) == 0 || Nodes(p.Host)
+		for _, name := range p.Groups {
+			if isNode {
+				nodes[name] = true
+			} else {
+				others[name] = p.Name
+			}
+		}
+		if !isNode {
+			r.needsNode(p.At, h.Labels, h.Annotations, h.Taints, "the host has the role etcd alone, without a kubelet, so that there is no node")
+		}
+	}
+	for name, host := range others {
+		if g, ok := r.Groups[name]; ok && !nodes[name] {
+			r.needsNode(r.At.Key("groups", name), g.Labels, g.Annotations, g.Taints,
+				"the hosts of the group, such as "+host+", have the role etcd alone, without a kubelet, so that there is no node")
+		}
+	}
+}
+
+// needsNode refuses each kind of setting that is for a node.
+func (r *resolver) needsNode(at strict.Path, labels, annotations map[string]string, taints []Taint, why string) {
+	for key, given := range map[string]int{"labels": len(labels), "annotations": len(annotations), "taints": len(taints)} {
+		if given > 0 {
+			r.check.SuggestKey(at.Key(key), "", "%s that could have %s; remove them", why, key)
 		}
 	}
 }

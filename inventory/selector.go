@@ -28,6 +28,9 @@ func Workers(h Host) bool { return h.Has(RoleWorker) }
 // EtcdMembers picks the hosts with the role etcd.
 func EtcdMembers(h Host) bool { return h.Has(RoleEtcd) }
 
+// Nodes picks the hosts that have a kubelet: all but those that are members of etcd alone.
+func Nodes(h Host) bool { return h.Has(RoleControlPlane) || h.Has(RoleWorker) }
+
 // ParseSelector reads the expression of --limit: terms separated by commas or colons, each the
 // name of a host, a group or a role, or a glob of these (*, ?, [a-z]), or all. A host is picked
 // that a term matches and no term with a leading ! does; with such terms only, every other host

@@ -84,7 +84,7 @@ func registryHosts(c *cluster.Cluster) ([]resource.Resource, error) {
 
 // runsPods picks the hosts that have a kubelet.
 func runsPods(h inventory.Host) bool {
-	return h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleWorker)
+	return inventory.Nodes(h)
 }
 
 // binaries installs what the kubelet needs beside the runtime, or etcd on a host that has no kubelet.

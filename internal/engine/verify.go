@@ -38,8 +38,8 @@ func (s *Session) verify(ctx context.Context, patience time.Duration) ([]kube.Ch
 		DNSDomain: network.DNSDomain, APIPort: s.Cluster.APIPort, Patience: patience,
 	}
 	for _, m := range s.wanted() {
-		if !m.Has(inventory.RoleControlPlane) && !m.Has(inventory.RoleWorker) {
-			continue // a host of etcd alone is no node
+		if !inventory.Nodes(m.Host) {
+			continue
 		}
 		in.Nodes = append(in.Nodes, kube.VerifyNode{Name: m.Name, IP: m.NodeIP, ControlPlane: m.Has(inventory.RoleControlPlane), Dial: s.dialVia(m)})
 	}
