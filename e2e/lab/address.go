@@ -74,14 +74,14 @@ func plan(cfg Config, existing, gone []Node) ([]Node, error) {
 
 func byAddress(a, b Node) int { return a.Address.Compare(b.Address) }
 
-// missing names the nodes that a lab has too few of: cp1, cp2, ..., worker1, worker2, ..., the
+// missing names the nodes that a lab has too few of: cp1, cp2, ..., etcd1, ..., worker1, ..., the
 // lowest numbers first that no node has.
 func missing(cfg Config, existing []Node) []Node {
 	var out []Node
 	for _, of := range []struct {
 		role Role
 		want int
-	}{{RoleControlPlane, cfg.ControlPlanes}, {RoleWorker, cfg.Workers}} {
+	}{{RoleControlPlane, cfg.ControlPlanes}, {RoleEtcd, cfg.Etcd}, {RoleWorker, cfg.Workers}} {
 		have := 0
 		for _, n := range existing {
 			if n.Role == of.role {

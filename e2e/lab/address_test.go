@@ -33,13 +33,19 @@ func TestPlanAddresses(t *testing.T) {
 		return Node{Name: name, Role: role, Address: netip.MustParseAddr(fmt.Sprintf("10.111.0.%d", last))}
 	}
 	cp := func(number, last int) Node { return node(fmt.Sprintf("cp%d", number), RoleControlPlane, last) }
+	etcd := func(number, last int) Node { return node(fmt.Sprintf("etcd%d", number), RoleEtcd, last) }
 	worker := func(number, last int) Node { return node(fmt.Sprintf("worker%d", number), RoleWorker, last) }
 	tests := map[string]struct {
-		controlPlanes, workers int
-		existing, want, gone   []Node
+		controlPlanes, etcd, workers int
+		existing, want, gone         []Node
 	}{
 		"a new lab": {controlPlanes: 1, workers: 2,
 			want: []Node{cp(1, 10), worker(1, 11), worker(2, 12)}},
+		"a new lab with hosts of etcd's own": {controlPlanes: 1, etcd: 3, workers: 1,
+			want: []Node{cp(1, 10), etcd(1, 11), etcd(2, 12), etcd(3, 13), worker(1, 14)}},
+		"a host of etcd is no other node": {controlPlanes: 2, etcd: 3, workers: 1,
+			existing: []Node{cp(1, 10), worker(1, 11), etcd(2, 12)}, gone: []Node{etcd(3, 13)},
+			want: []Node{cp(1, 10), worker(1, 11), etcd(2, 12), etcd(3, 13), cp(2, 14), etcd(1, 15)}},
 		"more nodes of both roles, after those there are": {controlPlanes: 2, workers: 2,
 			existing: []Node{cp(1, 10), worker(1, 11)},
 			want:     []Node{cp(1, 10), worker(1, 11), cp(2, 12), worker(2, 13)}},
@@ -68,7 +74,7 @@ func TestPlanAddresses(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
-			cfg.ControlPlanes, cfg.Workers = tc.controlPlanes, tc.workers
+			cfg.ControlPlanes, cfg.Etcd, cfg.Workers = tc.controlPlanes, tc.etcd, tc.workers
 			got, err := plan(cfg, tc.existing, tc.gone)
 			if err != nil {
 				t.Fatal(err)

@@ -39,19 +39,21 @@ const (
 // Role is what a container of a lab is for.
 type Role string
 
-// The roles of a lab's containers: two of nodes, and the mirror that serves them.
+// The roles of a lab's containers: three of nodes, and the mirror that serves them. A node with the
+// role etcd has that for itself.
 const (
 	RoleControlPlane Role = "control-plane"
+	RoleEtcd         Role = "etcd"
 	RoleWorker       Role = "worker"
 	RoleMirror       Role = "mirror"
 )
 
 // IsNode reports whether a container of this role is a host for a cluster.
-func (r Role) IsNode() bool { return r == RoleControlPlane || r == RoleWorker }
+func (r Role) IsNode() bool { return r == RoleControlPlane || r == RoleEtcd || r == RoleWorker }
 
 // nodeName is the name that the lab gives to a node of this role.
 func (r Role) nodeName(number int) string {
-	prefix := "worker"
+	prefix := string(r)
 	if r == RoleControlPlane {
 		prefix = "cp"
 	}
@@ -86,8 +88,9 @@ type Config struct {
 	Name string
 	// Dir is the folder that the lab's files are written to.
 	Dir string
-	// ControlPlanes and Workers are how many nodes there must be at least.
-	ControlPlanes, Workers int
+	// ControlPlanes, Etcd and Workers are how many nodes there must be at least. Without nodes for
+	// Etcd, etcd runs on the control planes.
+	ControlPlanes, Etcd, Workers int
 	// Subnet is the lab's own network.
 	Subnet netip.Prefix
 	// VIP gives the cluster a virtual IP, an address of the subnet that no node has.
@@ -119,10 +122,13 @@ func (c Config) Validate() error {
 	if c.ControlPlanes < 1 {
 		refuse("--control-planes %d: a cluster needs at least one", c.ControlPlanes)
 	}
+	if c.Etcd < 0 {
+		refuse("--etcd %d: cannot be negative", c.Etcd)
+	}
 	if c.Workers < 0 {
 		refuse("--workers %d: cannot be negative", c.Workers)
 	}
-	if n := c.ControlPlanes + c.Workers; n > MaxNodes {
+	if n := c.ControlPlanes + c.Etcd + c.Workers; n > MaxNodes {
 		refuse("%d nodes asked for: a lab has at most %d", n, MaxNodes)
 	}
 	switch c.Login {

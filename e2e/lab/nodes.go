@@ -59,7 +59,7 @@ func complete(want Node, nodes, known []Node) (Node, error) {
 		want.Role = cmp.Or(want.Role, known[i].Role)
 	}
 	if !want.Role.IsNode() {
-		return want, fault.New(fault.BadInput, "--role %q: want %s or %s", want.Role, RoleControlPlane, RoleWorker)
+		return want, fault.New(fault.BadInput, "--role %q: want %s, %s or %s", want.Role, RoleControlPlane, RoleEtcd, RoleWorker)
 	}
 	for number := 1; want.Name == ""; number++ {
 		if name := want.Role.nodeName(number); !named(nodes, name) && !named(known, name) {

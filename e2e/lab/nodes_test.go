@@ -192,6 +192,7 @@ func TestAddMakesOneNodeAndTouchesNoOther(t *testing.T) {
 		name, at string
 	}{
 		"a control plane that never was":     {Node{Role: RoleControlPlane}, "cp4", "10.111.0.15"},
+		"a host of etcd that never was":      {Node{Role: RoleEtcd}, "etcd1", "10.111.0.15"},
 		"a worker that never was":            {Node{Role: RoleWorker}, "worker3", "10.111.0.15"},
 		"a name of one's own":                {Node{Name: "db", Role: RoleWorker}, "db", "10.111.0.15"},
 		"one that is gone":                   {Node{Name: "cp3"}, "cp3", "10.111.0.12"},
@@ -240,7 +241,7 @@ func TestAddRefuses(t *testing.T) {
 		want    string
 	}{
 		"no role":              {nil, Node{Name: "cp4"}, `--role ""`},
-		"an unknown role":      {nil, Node{Role: "etcd"}, `--role "etcd": want control-plane or worker`},
+		"an unknown role":      {nil, Node{Role: "db"}, `--role "db": want control-plane, etcd or worker`},
 		"the role of the lab":  {nil, Node{Role: RoleMirror}, `--role "mirror"`},
 		"a bad name":           {nil, Node{Name: "cp-4", Role: RoleWorker}, `"cp-4": want a lower-case letter`},
 		"the name of the lab":  {nil, Node{Name: "mirror", Role: RoleWorker}, "the lab's own container"},

@@ -78,7 +78,7 @@ func (f *labFlags) open(cmd *cobra.Command) (*lab.Lab, lab.State, error) {
 
 // labUpFlags are the flags of `lab up` as they were typed. What was not, stays as the lab has it.
 type labUpFlags struct {
-	controlPlanes, workers                      int
+	controlPlanes, etcd, workers                int
 	vip                                         bool
 	subnet, login, artifacts, kubernetesVersion string
 	timeout                                     time.Duration
@@ -115,6 +115,7 @@ cp1, three control planes are had by making cp1 again, new and at the address it
 	}
 	f := cmd.Flags()
 	f.IntVar(&up.controlPlanes, "control-planes", 1, "control planes there must be at least")
+	f.IntVar(&up.etcd, "etcd", 0, "hosts of etcd's own there must be at least; without any, it runs on the control planes")
 	f.IntVar(&up.workers, "workers", 2, "workers there must be at least")
 	f.BoolVar(&up.vip, "vip", false, "give the cluster a virtual IP of the lab's network")
 	f.StringVar(&up.subnet, "subnet", "", "the lab's network (default "+lab.DefaultSubnet+")")
@@ -147,7 +148,7 @@ func (up *labUpFlags) keep(state lab.State, typed func(flag string) bool) {
 // config fills what was not typed from the lab that exists, then from the defaults.
 func (up *labUpFlags) config(flags *labFlags, state lab.State) (lab.Config, error) {
 	cfg := lab.Config{
-		Name: flags.name, Dir: flags.dir, ControlPlanes: up.controlPlanes, Workers: up.workers,
+		Name: flags.name, Dir: flags.dir, ControlPlanes: up.controlPlanes, Etcd: up.etcd, Workers: up.workers,
 		Subnet: state.Subnet, VIP: up.vip,
 		Login:             cmp.Or(lab.Login(up.login), state.Login, lab.LoginRoot),
 		Artifacts:         up.artifacts,

@@ -41,6 +41,8 @@ func TestLabUpKeepsWhatIsNotSaid(t *testing.T) {
 			lab.Config{ControlPlanes: 3, VIP: true, Subnet: existing.Subnet, Login: lab.LoginSudo, KubernetesVersion: "1.36.3", Artifacts: "/artifacts"}},
 		"a virtual IP goes": {withVIP, labUpFlags{controlPlanes: 1, workers: 2}, []string{"vip"},
 			lab.Config{ControlPlanes: 1, Workers: 0, Subnet: existing.Subnet, Login: lab.LoginSudo, KubernetesVersion: "1.36.3", Artifacts: "/artifacts"}},
+		"etcd gets hosts of its own": {existing, labUpFlags{etcd: 3}, []string{"etcd"},
+			lab.Config{ControlPlanes: 1, Etcd: 3, Subnet: existing.Subnet, Login: lab.LoginSudo, KubernetesVersion: "1.36.3", Artifacts: "/artifacts"}},
 		"from upstream again": {existing, labUpFlags{controlPlanes: 1, workers: 2}, []string{"artifacts"},
 			lab.Config{ControlPlanes: 1, Workers: 0, Subnet: existing.Subnet, Login: lab.LoginSudo, KubernetesVersion: "1.36.3"}},
 	}

@@ -102,7 +102,7 @@ its address, and, if none is said, its role; it is a new machine all the same.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&role, "role", "", "control-plane or worker (default: what the node was that had the name)")
+	cmd.Flags().StringVar(&role, "role", "", "control-plane, etcd or worker (default: what the node was that had the name)")
 	cmd.Flags().DurationVar(&up.timeout, "timeout", lab.DefaultBootTimeout, "how long the node gets to boot")
 	return cmd
 }
