@@ -59,8 +59,8 @@ type HostSpec struct {
 	// host unless that is a name or leads through a forwarded port.
 	NodeIP string `yaml:"nodeIP"`
 	// Roles say what the host does: control-plane runs the API server and its companions, etcd
-	// a member of etcd (every control plane does where no host names this role; a host that is
-	// etcd alone has it for itself, without a kubelet), worker the
+	// a member of etcd (every control plane does where no host names this role and the cluster file
+	// no external etcd; a host that is etcd alone has it for itself, without a kubelet), worker the
 	// pods of users. A control plane that is not also a worker is tainted to keep pods away.
 	// Roles given here replace those of the groups.
 	Roles []Role `yaml:"roles" rule:"enum=control-plane|etcd|worker"`

@@ -66,7 +66,7 @@ func ownedAPIServerArgs() map[string]string {
 		"advertise-address":        followsNodeIP,
 		"secure-port":              "set spec.controlPlane.port",
 		"service-cluster-ip-range": "set spec.network.serviceCIDR",
-		"etcd-servers":             followsMembers,
+		"etcd-servers":             followsMembers + ", or set spec.controlPlane.etcd.external",
 		"etcd-cafile":              keepsPKI,
 		"etcd-certfile":            keepsPKI,
 		"etcd-keyfile":             keepsPKI,

@@ -117,7 +117,7 @@ type ControlPlane struct {
 	// Scheduler configures kube-scheduler.
 	Scheduler Component `yaml:"scheduler"`
 	// Etcd configures etcd.
-	Etcd Component `yaml:"etcd"`
+	Etcd Etcd `yaml:"etcd"`
 }
 
 // VIP is a virtual IP of the control planes.
@@ -135,6 +135,35 @@ type VIP struct {
 	// RouterID is the virtual router ID of VRRP, for keepalived; no other virtual IP in the same
 	// network may have it.
 	RouterID int `yaml:"routerID" rule:"min=1,max=255,default=51"`
+}
+
+// Etcd configures etcd.
+type Etcd struct {
+	// ExtraArgs are further flags, by name without the leading dashes. They win over those that
+	// kubewright sets itself; flags that follow from the rest of the cluster are refused.
+	ExtraArgs map[string]string `yaml:"extraArgs"`
+	// External is an etcd that you run yourself. The cluster then has no members of its own, and no
+	// host has the role etcd.
+	External ExternalEtcd `yaml:"external"`
+}
+
+// ExternalEtcd is an etcd that is there already, and goes on to be somebody else's: kubewright uses
+// it as the API servers do, renews no certificate of it, and leaves its data when the cluster is
+// reset. One cluster cannot be moved from etcd of its own to an external one, or back.
+type ExternalEtcd struct {
+	// Endpoints are the client URLs of its members: https://host:port, the port being 2379 if not
+	// given. Every control plane has to reach one of them at least. A change is taken through one
+	// control plane after the other, and refused where the data of the cluster is not to be found
+	// at the new endpoints.
+	Endpoints []string `yaml:"endpoints" rule:"required"`
+	// CAFile is the path of the certificates, as PEM, of the authorities that have issued what the
+	// members serve with. Like the other two it is relative to this file.
+	CAFile string `yaml:"caFile" rule:"required"`
+	// CertFile is the path of a client certificate, as PEM, that etcd accepts. It is copied to the
+	// control planes, as is the key; put a new one there before it expires, and apply.
+	CertFile string `yaml:"certFile" rule:"required"`
+	// KeyFile is the path of the private key of that certificate, as PEM without a passphrase.
+	KeyFile string `yaml:"keyFile" rule:"required"`
 }
 
 // Component configures one component of the control plane.

@@ -24,6 +24,7 @@ func (f *File) validate() Faults {
 	v.endpoint()
 	v.vip()
 	v.extraArgs()
+	v.externalEtcd()
 	v.configs()
 	v.artifacts()
 	v.registryMirrors()
