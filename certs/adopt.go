@@ -58,11 +58,13 @@ func (e *ConflictError) Error() string {
 //     same files (a run was interrupted there), receive the rest.
 //   - Two hosts differ, files are unusable, or no host has all: an error for every such host, of
 //     type *ConflictError, *UnusableError or *PartialError, joined.
-func Adopt(hosts map[string]HostFiles) (*Bundle, error) {
+//
+// Files of the authorities that the bundle is without are not looked at.
+func Adopt(hosts map[string]HostFiles, without ...AuthorityName) (*Bundle, error) {
 	var faults []error
 	var whole, partial []found
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
-		it, err := inspect(host, hosts[host])
+		it, err := inspect(host, hosts[host], without)
 		switch {
 		case err != nil:
 			faults = append(faults, err)
@@ -93,9 +95,9 @@ type found struct {
 }
 
 // inspect reads the files of one host. Files that belong together are checked together.
-func inspect(host string, files HostFiles) (found, error) {
+func inspect(host string, files HostFiles, without []AuthorityName) (found, error) {
 	it := found{host: host, prints: map[string]string{}}
-	for _, name := range BundleFiles() {
+	for _, name := range BundleFiles(without...) {
 		content, ok := files[name]
 		if !ok {
 			if name != serviceAccountPublic || it.prints[serviceAccountKey] == "" {
@@ -110,7 +112,7 @@ func inspect(host string, files HostFiles) (found, error) {
 		it.prints[name] = fingerprint
 	}
 	bundle := &Bundle{}
-	for _, name := range authorityNames() {
+	for _, name := range authorityNames(without...) {
 		certificate, key := string(name)+".crt", string(name)+".key"
 		if it.prints[certificate] == "" || it.prints[key] == "" {
 			continue

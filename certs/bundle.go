@@ -34,14 +34,17 @@ func (n AuthorityName) commonName() string {
 	}
 }
 
-func authorityNames() []AuthorityName { return []AuthorityName{KubernetesCA, FrontProxyCA, EtcdCA} }
+func authorityNames(without ...AuthorityName) []AuthorityName {
+	return slices.DeleteFunc([]AuthorityName{KubernetesCA, FrontProxyCA, EtcdCA}, func(n AuthorityName) bool { return slices.Contains(without, n) })
+}
 
 // Bundle is everything that must be the same on all control-plane hosts: the three authorities and
 // the key pair that signs service account tokens.
 type Bundle struct {
 	Kubernetes *Authority
 	FrontProxy *Authority
-	Etcd       *Authority
+	// Etcd is nil where etcd is somebody else's.
+	Etcd *Authority
 	// ServiceAccount holds the PUBLIC key in CertPEM: no certificate belongs to it.
 	ServiceAccount Pair
 }
@@ -60,19 +63,21 @@ type File struct {
 // to content. A file that does not exist is not in the map; other names are ignored.
 type HostFiles map[string]secret.Bytes
 
-// BundleFiles lists the names of the files a Bundle is kept in, relative to /etc/kubernetes/pki.
-func BundleFiles() []string {
+// BundleFiles lists the names of the files a Bundle is kept in, relative to /etc/kubernetes/pki, if
+// it is without some authorities.
+func BundleFiles(without ...AuthorityName) []string {
 	var names []string
-	for _, authority := range authorityNames() {
+	for _, authority := range authorityNames(without...) {
 		names = append(names, string(authority)+".crt", string(authority)+".key")
 	}
 	return append(names, serviceAccountKey, serviceAccountPublic)
 }
 
-// GenerateBundle creates new authorities and a new service account key.
-func GenerateBundle(algorithm KeyAlgorithm, env Env) (*Bundle, error) {
+// GenerateBundle creates new authorities, without those that are somebody else's, and a new service
+// account key.
+func GenerateBundle(algorithm KeyAlgorithm, env Env, without ...AuthorityName) (*Bundle, error) {
 	bundle := &Bundle{}
-	for _, name := range authorityNames() {
+	for _, name := range authorityNames(without...) {
 		authority, err := NewAuthority(name.commonName(), algorithm, env)
 		if err != nil {
 			return nil, err
@@ -109,11 +114,14 @@ func (b *Bundle) set(name AuthorityName, authority *Authority) {
 	}
 }
 
-// Files returns the files of the bundle in the order of BundleFiles.
+// Files returns the files of the bundle, of the authorities that it has, in the order of BundleFiles.
 func (b *Bundle) Files() []File {
 	var files []File
 	for _, name := range authorityNames() {
 		authority := b.Authority(name)
+		if authority == nil {
+			continue
+		}
 		files = append(files,
 			File{Name: string(name) + ".crt", Mode: 0o644, Content: authority.CertPEM()},
 			File{Name: string(name) + ".key", Mode: 0o600, Content: authority.KeyPEM()})
