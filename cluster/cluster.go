@@ -39,6 +39,9 @@ type Cluster struct {
 	KeyAlgorithm string
 	// APIServer, ControllerManager, Scheduler and Etcd carry the user's settings of each.
 	APIServer, ControllerManager, Scheduler, Etcd Component
+	// ExternalEtcd is the etcd that somebody else runs; the zero value where etcd has its members on
+	// Hosts.
+	ExternalEtcd ExternalEtcd
 	// KubeletConfig and KubeProxyConfig are merged into the configuration of each; the numbers
 	// in them are int64 or float64.
 	KubeletConfig, KubeProxyConfig map[string]any

@@ -15,8 +15,13 @@ const etcdClientPort = 2379
 const etcdFile = "etcd"
 
 // etcd decides which hosts are members of etcd: the control planes, all of them, or hosts that are
-// nothing else.
+// nothing else. None is where etcd is somebody else's.
 func (r *resolver) etcd(refuse func(format string, args ...any)) {
+	if r.written.ControlPlane.Etcd.External.Given() {
+		r.rel = r.rel.Without(etcdFile)
+		r.noMembers()
+		return
+	}
 	if len(r.having(inventory.RoleEtcd)) == 0 {
 		for i, p := range r.placed {
 			if p.Has(inventory.RoleControlPlane) {
@@ -65,8 +70,12 @@ func misplaced(p inventory.Placed, stacked bool) string {
 	return ""
 }
 
-// EtcdClientURLs are where all members of etcd serve clients, by name.
+// EtcdClientURLs are where all members of etcd serve clients: by name, or as the user gives those of
+// somebody else's.
 func (c *Cluster) EtcdClientURLs() []string {
+	if c.ExternalEtcd.Used() {
+		return slices.Clone(c.ExternalEtcd.Endpoints)
+	}
 	var urls []string
 	for _, h := range c.EtcdMembers() {
 		urls = append(urls, "https://"+netip.AddrPortFrom(h.NodeIP, etcdClientPort).String())

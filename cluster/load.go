@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"kubewright/inventory"
 	"kubewright/inventory/terraform"
@@ -30,6 +31,9 @@ type Files struct {
 	// Exists reports why a file or folder that the user names (keys, digests, ...) cannot be
 	// used; nil skips the question.
 	Exists func(path string) error
+	// Now is the time at which certificates that the user gives have to be valid; at the zero Time,
+	// whether they are is not asked.
+	Now time.Time
 	// Checks are the names of the preflight checks, which spec.preflight.ignore may name; nil
 	// skips the question.
 	Checks []string
@@ -46,7 +50,7 @@ func Load(files Files, releases Releases) (*Cluster, []Warning, error) {
 	if err != nil {
 		return nil, nil, spec.Faults{{File: files.Cluster, Message: "the cluster file cannot be read: " + err.Error()}}
 	}
-	in := input{Releases: releases, Exists: files.Exists, Checks: files.Checks}
+	in := input{Releases: releases, Read: files.Read, Exists: files.Exists, Now: files.Now, Checks: files.Checks}
 	var faults spec.Faults
 	in.Spec, faults = spec.Parse(files.Cluster, data)
 	l := &loader{files: files, in: &in, faults: faults}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"kubewright/internal/catalog"
 	"kubewright/inventory"
@@ -22,8 +23,11 @@ type input struct {
 	// to be said of them.
 	HostsUnread bool
 	Releases    Releases
-	Exists      func(path string) error // see Files
-	Checks      []string                // see Files
+	// The rest is as in Files.
+	Read   func(path string) ([]byte, error)
+	Exists func(path string) error
+	Now    time.Time
+	Checks []string
 }
 
 // resolve computes the cluster, and finds the faults that neither file shows alone. The cluster
@@ -42,6 +46,7 @@ func resolve(in input) (*Cluster, []Warning, spec.Faults) {
 	r.network()
 	r.access()
 	r.files()
+	r.externalEtcd()
 	r.ignored()
 	c := r.cluster()
 	r.warnings(c)
@@ -60,6 +65,7 @@ type resolver struct {
 	rel      catalog.Release
 	net      Network
 	api      access
+	etcdOf   ExternalEtcd
 }
 
 func at(keys ...string) strict.Path { return strict.At("spec").Key(keys...) }
@@ -128,7 +134,8 @@ func (r *resolver) cluster() *Cluster {
 		Endpoint: r.api.endpoint, SharedEndpoint: r.api.shared, NodeEndpoint: r.api.nodeEndpoint(), LocalBalancer: r.api.local,
 		CertSANs: slices.Clone(control.CertSANs), KeyAlgorithm: r.written.PKI.KeyAlgorithm,
 		APIServer: component(control.APIServer), ControllerManager: component(control.ControllerManager),
-		Scheduler: component(control.Scheduler), Etcd: component(control.Etcd),
+		Scheduler: component(control.Scheduler), Etcd: Component{ExtraArgs: maps.Clone(control.Etcd.ExtraArgs)},
+		ExternalEtcd:  r.etcdOf,
 		KubeletConfig: r.written.Kubelet.Config, KubeProxyConfig: r.written.KubeProxy.Config,
 		KubeletExtraArgs: maps.Clone(r.written.Kubelet.ExtraArgs),
 		Artifacts: Artifacts{

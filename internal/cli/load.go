@@ -46,6 +46,7 @@ func (f *clusterFiles) load(cmd *cobra.Command) (c *cluster.Cluster, warnings []
 			_, err := os.Stat(expandHome(path))
 			return err
 		},
+		Now:    time.Now(),
 		Checks: check.Names(),
 	}, releases)
 	var faults spec.Faults
