@@ -29,8 +29,9 @@ func controlPlane() plan.Phase {
 			return []resource.Resource{
 				resource.StaticPod{
 					Path: manifestPath("kube-apiserver"),
-					On: reads("ca.crt", "front-proxy-ca.crt", "etcd/ca.crt", "sa.key", "sa.pub",
-						certs.APIServer+".crt", certs.APIServerKubeletClient+".crt", certs.APIServerEtcdClient+".crt", certs.FrontProxyClient+".crt"),
+					On: slices.Concat(
+						reads("ca.crt", "front-proxy-ca.crt", "etcd/ca.crt", "sa.key", "sa.pub", certs.APIServer+".crt", certs.APIServerKubeletClient+".crt"),
+						readsAsClientOfEtcd(c), reads(certs.FrontProxyClient+".crt")),
 					Render: func(digest string, _ map[string]string) ([]byte, error) {
 						return templates.KubeAPIServer(templates.APIServerData{
 							StaticPod: pod(c.Release.Image("kube-apiserver"), c.APIServer, digest),
@@ -63,7 +64,7 @@ func controlPlane() plan.Phase {
 	}
 }
 
-// remoteEtcd are the client URLs of etcd's members where these have hosts of their own.
+// remoteEtcd are the client URLs of etcd's members where these are not on the control planes.
 func remoteEtcd(c *cluster.Cluster) []string {
 	if c.StackedEtcd() {
 		return nil

@@ -111,6 +111,9 @@ func members() plan.Phase {
 		On:    func(h inventory.Host) bool { return h.Has(inventory.RoleEtcd) || h.Has(inventory.RoleControlPlane) },
 		After: []plan.Edge{plan.AllHosts("control-plane"), plan.AllHosts("bootstrap")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			if c.ExternalEtcd.Used() {
+				return nil, nil // who its members are is somebody else's business
+			}
 			voters := cmp.Or(t.Voters, c.InitialCluster())
 			return []resource.Resource{resource.File{Path: sh.MembersPath, Content: []byte(voters + "\n"), Read: true}}, nil
 		},

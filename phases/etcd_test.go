@@ -117,6 +117,7 @@ func TestWaysToEtcd(t *testing.T) {
 	}{
 		"on control planes": {testCluster(t), "https://127.0.0.1:2379", "local:"},
 		"on its own hosts":  {apartCluster(t), all, "external:"},
+		"somebody else's":   {externalCluster(t), "https://etcd.example.com:2379,https://10.111.9.2:2379", "external:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -129,7 +130,12 @@ func TestWaysToEtcd(t *testing.T) {
 			}
 			config := m.objects(t)["kubeadm-config"]
 			got := match(t, config, `(?s)etcd:\n  (\S+).*imageRepository`)
-			if got != tt.kubeadm || strings.Contains(config, "10.111.0.32:2379") != (tt.kubeadm == "external:") {
+			for url := range strings.SplitSeq(tt.servers, ",") {
+				if strings.Contains(config, url) != (tt.kubeadm == "external:") {
+					t.Errorf("whether kubeadm is told of %s, in:\n%s", url, config)
+				}
+			}
+			if got != tt.kubeadm {
 				t.Errorf("kubeadm is told %s, want %s, in:\n%s", got, tt.kubeadm, config)
 			}
 		})

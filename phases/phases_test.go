@@ -179,7 +179,7 @@ func TestGoldenResources(t *testing.T) {
 	files := map[string]machine{
 		"control-plane-vm": newMachine(t, "cp1", "vm"), "control-plane-container": newMachine(t, "cp1", "container"),
 		"worker-vm": newMachine(t, "w1", "vm"), "etcd-vm": newMachine(t, "etcd1", "vm"),
-		"control-plane-apart-vm": machineOf(t, apartCluster(t), "cp1", "vm"),
+		"control-plane-apart-vm": machineOf(t, apartCluster(t), "cp1", "vm"), "control-plane-external-vm": machineOf(t, externalCluster(t), "cp1", "vm"),
 	}
 	for name, m := range files {
 		t.Run(name, func(t *testing.T) {

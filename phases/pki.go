@@ -2,6 +2,7 @@ package phases
 
 import (
 	"io/fs"
+	"slices"
 
 	"kubewright/certs"
 	"kubewright/cluster"
@@ -26,12 +27,12 @@ func authorities() plan.Phase {
 		Short: "certificate authorities on the control planes",
 		On:    inventory.ControlPlanes,
 		After: []plan.Edge{plan.SameHost("preflight")},
-		Desire: func(_ *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			return append([]resource.Resource{
 				resource.Dir{Path: kubernetesDir, Owned: true},
 				resource.Dir{Path: pkiDir},
 				resource.Dir{Path: pkiDir + "/etcd"},
-			}, authorityFiles(t)...), nil
+			}, authorityFiles(c, t)...), nil
 		},
 	}
 }
@@ -62,6 +63,9 @@ func pki() plan.Phase {
 				return nil, err
 			}
 			want = append(want, issued...)
+			if c.ExternalEtcd.Used() && t.Has(inventory.RoleControlPlane) {
+				want = append(want, externalEtcd(c, t)...)
+			}
 			if !runsPods(t.Host) {
 				return want, nil
 			}
@@ -78,6 +82,9 @@ func hostCertificates(c *cluster.Cluster, t plan.Target) ([]resource.Resource, e
 	}
 	var want []resource.Resource
 	for _, r := range requests {
+		if slices.Contains(c.ForeignAuthorities(), r.Authority) {
+			continue // the user gives it, if it is needed at all
+		}
 		role := inventory.RoleControlPlane
 		if etcdCertificate(r) {
 			role = inventory.RoleEtcd
@@ -91,10 +98,10 @@ func hostCertificates(c *cluster.Cluster, t plan.Target) ([]resource.Resource, e
 
 // authorityFiles are the files of all authorities. They are read at each look, for it is
 // from here that any later run, on any machine, takes them.
-func authorityFiles(t plan.Target) []resource.Resource {
+func authorityFiles(c *cluster.Cluster, t plan.Target) []resource.Resource {
 	var want []resource.Resource
 	if t.PKI == nil {
-		for _, name := range certs.BundleFiles() {
+		for _, name := range certs.BundleFiles(c.ForeignAuthorities()...) {
 			want = append(want, resource.File{Path: pkiDir + "/" + name, Secret: true, Read: true})
 		}
 		return want

@@ -86,6 +86,21 @@ func apartCluster(t testing.TB) *cluster.Cluster {
 	return c
 }
 
+// externalCluster is the same with an etcd that somebody else runs.
+func externalCluster(t testing.TB) *cluster.Cluster {
+	t.Helper()
+	c := testCluster(t)
+	for i, h := range c.Hosts {
+		c.Hosts[i].Roles = slices.DeleteFunc(h.Roles, func(r inventory.Role) bool { return r == inventory.RoleEtcd })
+	}
+	c.Release = c.Release.Without("etcd")
+	c.ExternalEtcd = cluster.ExternalEtcd{
+		Endpoints: []string{"https://etcd.example.com:2379", "https://10.111.9.2:2379"},
+		CA:        []byte("somebody's authority\n"), Client: certs.Pair{CertPEM: []byte("somebody's certificate\n"), KeyPEM: []byte("somebody's key\n")},
+	}
+	return c
+}
+
 // kinds of machine that a host may be.
 func machines() map[string]facts.Facts {
 	vm := facts.Facts{
@@ -172,7 +187,13 @@ func (m machine) target(t testing.TB, looked bool) plan.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return plan.Target{Host: m.host, Looked: true, Facts: m.facts, PKI: pki, Artifacts: m.artifacts, Env: env(), Etcd: m.start}
+	target := plan.Target{Host: m.host, Looked: true, Facts: m.facts, PKI: pki, Artifacts: m.artifacts, Env: env(), Etcd: m.start}
+	if m.cluster.ExternalEtcd.Used() {
+		without := *pki
+		without.Etcd = nil
+		target.PKI, target.ExternalEtcd = &without, "cafe1"
+	}
+	return target
 }
 
 func (m machine) desired(t testing.TB, looked bool) []plan.Group {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -80,6 +81,9 @@ type Target struct {
 	// Etcd is how a member of etcd starts on the host for the first time; zero for one that runs,
 	// or once did.
 	Etcd EtcdStart
+	// ExternalEtcd is where in an etcd that somebody else runs the data of the cluster is: the
+	// identifier of that, in hexadecimal, and the prefix. It is "" while that is not known.
+	ExternalEtcd string
 }
 
 // EtcdStart is what a new member of etcd has to know at its first start.
@@ -186,4 +190,16 @@ func Segments(phases []Phase, h inventory.Host, running bool) [][]Phase {
 		segments[last] = append(segments[last], p)
 	}
 	return segments
+}
+
+// externalNote is what the note on a control plane begins with that says of an external etcd which one
+// it is, in place of the members that a cluster has of its own.
+const externalNote = "external "
+
+// ExternalEtcdNote is the note on a control plane that the data of the cluster is in an external etcd.
+func ExternalEtcdNote(place string) string { return externalNote + place }
+
+// NotedExternalEtcd reads that note; false says that it is none.
+func NotedExternalEtcd(note string) (place string, ok bool) {
+	return strings.CutPrefix(note, externalNote)
 }
