@@ -123,6 +123,9 @@ func (m Member) String() string { return strings.TrimSpace(hex(m.ID) + " " + m.N
 // hex writes an identifier as etcdctl and the logs of etcd do.
 func hex(id uint64) string { return strconv.FormatUint(id, 16) }
 
+// ID is the identifier of the cluster in hexadecimal.
+func (v View) ID() string { return hex(v.ClusterID) }
+
 // Members lists the members, sorted by name. The answer is linearizable: it is the one of a quorum,
 // and there is none without.
 func (c *Client) Members(ctx context.Context) ([]Member, error) {
@@ -202,6 +205,33 @@ func (c *Client) Health(ctx context.Context) (Health, error) {
 		return health, c.failure("check alarms", fmt.Errorf("raised: %s", strings.Join(health.Alarms, ", ")))
 	}
 	return health, nil
+}
+
+// Count returns how many keys begin with a prefix, as a quorum has it.
+func (c *Client) Count(ctx context.Context, prefix string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := c.client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return 0, c.failure("count the keys below "+prefix, err)
+	}
+	c.cause.forget()
+	return answer.Count, nil
+}
+
+// Get returns the value of a key, as a quorum has it; nil where there is no such key.
+func (c *Client) Get(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := c.client.Get(ctx, key)
+	if err != nil {
+		return nil, c.failure("read "+key, err)
+	}
+	c.cause.forget()
+	if len(answer.Kvs) == 0 {
+		return nil, nil
+	}
+	return answer.Kvs[0].Value, nil
 }
 
 func (c *Client) failure(doing string, err error) error {

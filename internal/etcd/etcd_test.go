@@ -90,6 +90,28 @@ func TestRealMember(t *testing.T) {
 		t.Errorf("member prints as %q", members[0])
 	}
 
+	t.Run("what it holds", func(t *testing.T) {
+		writer, err := clientv3.New(clientv3.Config{Endpoints: []string{member.Endpoint}, TLS: clientTLS(t, pki)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = writer.Close() })
+		for _, key := range []string{"/registry/a", "/registry/b/c", "/registry2/a"} {
+			if _, err := writer.Put(ctx, key, "value of "+key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for prefix, want := range map[string]int64{"/registry/": 2, "/registry": 3, "/other/": 0} {
+			if got, err := client.Count(ctx, prefix); err != nil || got != want {
+				t.Errorf("below %s are %d keys, %v; want %d", prefix, got, err, want)
+			}
+		}
+		for key, want := range map[string]string{"/registry/a": "value of /registry/a", "/registry/": "", "/registry/b": ""} {
+			if got, err := client.Get(ctx, key); err != nil || string(got) != want {
+				t.Errorf("%s is %q, %v; want %q", key, got, err, want)
+			}
+		}
+	})
 	t.Run("certificate of another authority", func(t *testing.T) {
 		stranger := config
 		other := apitest.NewPKI(t)
@@ -111,6 +133,17 @@ func TestRealMember(t *testing.T) {
 		addMember(t, member, pki)
 		assertFails(t, client, "read through a quorum")
 	})
+}
+
+// What is not answered is not nothing.
+func TestUnread(t *testing.T) {
+	client := newClient(t, startFake(t).config()) // which answers no reads
+	if _, err := client.Count(t.Context(), "/registry/"); err == nil || !strings.Contains(err.Error(), "count the keys below /registry/") {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := client.Get(t.Context(), "/registry/a"); err == nil || !strings.Contains(err.Error(), "read /registry/a") {
+		t.Errorf("error is %v", err)
+	}
 }
 
 // assertFails expects an error within a short time that names the endpoint and the cause.
