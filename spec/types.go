@@ -226,7 +226,8 @@ type Mirror struct {
 
 // Preflight configures the checks that run before anything is changed.
 type Preflight struct {
-	// Ignore names checks whose refusal becomes a warning; authority cannot be ignored.
+	// Ignore names checks whose refusal becomes a warning; authority and
+	// external-etcd-data cannot be ignored.
 	Ignore []string `yaml:"ignore"`
 }
 

@@ -54,6 +54,11 @@ func Checks() []Check {
 			Name: "authority", Short: "the certificate authority on the host is the cluster's", run: eachHost(checkAuthority),
 			Mandatory: "nodes of two authorities do not trust each other, and a lost one cannot be had back",
 		},
+		{Name: ExternalEtcd, Short: "every control plane reaches the external etcd, if there is one", run: checkExternalEtcd},
+		{
+			Name: ExternalEtcdData, Short: "the external etcd, if there is one, has the data of this cluster or none", run: checkExternalEtcdData,
+			Mandatory: "two clusters in one place would destroy each other, and a cluster without its data is lost",
+		},
 		{Name: Artifacts, Short: "what is to be installed can be had", run: checkArtifacts},
 	}
 }

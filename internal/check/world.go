@@ -45,6 +45,10 @@ type World struct {
 	Closed   []Closed
 	Unprobed map[string]string
 
+	// Etcd is what was heard of an etcd that somebody else runs; nil where there is none, or nobody
+	// was asked yet.
+	Etcd *EtcdWorld
+
 	// Pushed says that files are always given to the hosts over the connection: they are
 	// uploaded to /tmp, all that a host needs before the first is put in its place.
 	Pushed bool
