@@ -3,13 +3,16 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"kubewright/cluster"
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
+	"kubewright/inventory"
 )
 
 func newResetCommand() *cobra.Command {
@@ -34,7 +37,7 @@ to count is refused when they stay: node remove takes such a host out.`,
 		if err != nil {
 			return nil, err
 		}
-		return resetResult(p), nil
+		return resetResult(p, r.cluster), nil
 	})
 	flags.addScope(cmd)
 	flags.addChange(cmd)
@@ -43,12 +46,19 @@ to count is refused when they stay: node remove takes such a host out.`,
 	return cmd
 }
 
-func resetResult(p *plan.Plan) *result {
+// resetResult says what was removed from hosts of a cluster, and what of it is kept elsewhere.
+func resetResult(p *plan.Plan, c *cluster.Cluster) *result {
 	removed := []string{"Nothing to do: no host has anything of ours."}
 	if len(p.Hosts) > 0 {
 		removed = removed[:0]
 		for _, h := range p.Hosts {
 			removed = append(removed, fmt.Sprintf("%s: clean, %d things removed", h.Name, len(h.Items)))
+		}
+		ours := func(h inventory.Host) bool {
+			return slices.ContainsFunc(p.Hosts, func(r plan.Host) bool { return r.Name == h.Name })
+		}
+		if kept := c.KeptInEtcd(); kept != "" && slices.ContainsFunc(c.ControlPlanes(), ours) {
+			removed = append(removed, "Note: "+kept)
 		}
 	}
 	return &result{document: p.Document(), text: lines(removed)}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"kubewright/cluster"
 	"kubewright/internal/check"
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
@@ -14,6 +15,7 @@ import (
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
 	"kubewright/internal/resource"
+	"kubewright/inventory"
 )
 
 // goldenResult checks both forms of a result, and that no list in it is null.
@@ -73,11 +75,40 @@ func TestStatusResultInSync(t *testing.T) {
 func TestResetResult(t *testing.T) {
 	p := mixedPlan()
 	p.States = nil // a reset does not ask
-	goldenResult(t, "reset", resetResult(p))
+	goldenResult(t, "reset", resetResult(p, &cluster.Cluster{}))
+}
+
+// What is in an etcd that somebody else runs stays there, which is worth a word where the cluster is gone.
+func TestResetResultWithExternalEtcd(t *testing.T) {
+	host := func(name string, role inventory.Role) inventory.Host {
+		return inventory.Host{Name: name, Roles: []inventory.Role{role}}
+	}
+	p := mixedPlan()
+	c := &cluster.Cluster{
+		ExternalEtcd: cluster.ExternalEtcd{Endpoints: []string{"https://etcd.example.com:2379"}},
+		Hosts:        []inventory.Host{host(p.Hosts[0].Name, inventory.RoleControlPlane), host(p.Hosts[1].Name, inventory.RoleWorker)},
+	}
+	const want = "stays in the external etcd at https://etcd.example.com:2379, below /registry; before another cluster uses it, delete that: etcdctl del --prefix /registry/"
+	if text := resultText(t, resetResult(p, c)); !strings.Contains(text, want) {
+		t.Errorf("nothing is said of what is kept:\n%s", text)
+	}
+	p.Hosts = p.Hosts[1:]
+	if text := resultText(t, resetResult(p, c)); strings.Contains(text, "etcd") {
+		t.Errorf("a worker is said to leave data in etcd:\n%s", text)
+	}
+}
+
+func resultText(t *testing.T, r *result) string {
+	t.Helper()
+	var text strings.Builder
+	if err := formatText.write(&text, *r); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
 }
 
 func TestResetResultWithNothingToDo(t *testing.T) {
-	goldenResult(t, "reset-empty", resetResult(&plan.Plan{Cluster: "lab"}))
+	goldenResult(t, "reset-empty", resetResult(&plan.Plan{Cluster: "lab"}, &cluster.Cluster{}))
 }
 
 func TestVerifyResult(t *testing.T) {

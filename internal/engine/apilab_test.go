@@ -49,11 +49,11 @@ func (e *etcdLab) apiCertificate() (tls.Certificate, error) {
 			continue
 		}
 		files[h.Name] = certs.HostFiles{}
-		for _, name := range certs.BundleFiles() {
+		for _, name := range certs.BundleFiles(e.cluster.ForeignAuthorities()...) {
 			files[h.Name][name] = secret.Bytes(e.roots[h.Name].Read(engine.PKIDir + "/" + name))
 		}
 	}
-	bundle, err := certs.Adopt(files)
+	bundle, err := certs.Adopt(files, e.cluster.ForeignAuthorities()...)
 	if err != nil || bundle == nil {
 		return tls.Certificate{}, fmt.Errorf("there is no authority: %w", err)
 	}
@@ -78,6 +78,9 @@ func (e *etcdLab) listens(name string) bool {
 // apiReady tells whether an API server is ready: it has the member beside it, or those on hosts of
 // their own, and flags that it knows.
 func (e *etcdLab) apiReady(name string) bool {
+	if e.ready != nil {
+		return e.ready(name)
+	}
 	member := e.running(name)
 	apart := !slices.ContainsFunc(e.cluster.EtcdMembers(), func(h inventory.Host) bool { return h.Name == name })
 	votes := apart || member != nil && !member.Learner

@@ -46,6 +46,7 @@ func (e *Engine) Doctor(ctx context.Context) (_ *Diagnosis, _ []Stats, err error
 	unknown := "the cluster's authorities are not known"
 	if s.pki != nil {
 		unknown = ""
+		s.askExternalEtcd(ctx)
 		err := s.target(ctx)
 		if err == nil {
 			err = s.planHosts(ctx)

@@ -12,6 +12,7 @@ import (
 	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/catalog"
+	"kubewright/internal/check"
 	"kubewright/internal/etcd"
 	"kubewright/internal/host"
 	"kubewright/internal/plan"
@@ -53,6 +54,8 @@ type Options struct {
 	ConnectTimeout, ReconnectTimeout, ActTimeout, ReadyTimeout, JoinTimeout time.Duration
 	// Etcd makes a client of a member of etcd; nil makes a real one.
 	Etcd func(etcd.Config) (EtcdMember, error)
+	// ExternalEtcd makes a client of a member of an etcd that somebody else runs; nil makes a real one.
+	ExternalEtcd func(etcd.Config) (EtcdReader, error)
 }
 
 // Engine runs plans for one cluster.
@@ -91,6 +94,9 @@ func New(o Options) (*Engine, error) {
 	setDefault(&o.JoinTimeout, defaultJoinTimeout)
 	if o.Etcd == nil {
 		o.Etcd = func(c etcd.Config) (EtcdMember, error) { return etcd.New(c) }
+	}
+	if o.ExternalEtcd == nil {
+		o.ExternalEtcd = func(c etcd.Config) (EtcdReader, error) { return etcd.New(c) }
 	}
 	return &Engine{Options: o, env: func() certs.Env { return certs.Env{Now: o.Now(), Rand: o.Rand} }}, nil
 }
@@ -131,6 +137,9 @@ type Session struct {
 	lease *lease
 	// sourceFailure is why the digests of files could not be learned.
 	sourceFailure error
+	// externalEtcd is what was heard of an etcd that somebody else runs; nil before it was asked, and
+	// where there is none.
+	externalEtcd *check.EtcdWorld
 	// links are the connections between hosts that were tried.
 	links links
 	// targets are what is known of the hosts that were seen, for API objects. Unlike those

@@ -26,6 +26,9 @@ const etcdClientPort = "2379"
 // verifyEtcd checks each member in the scope through its own host: it answers through a
 // quorum, no alarm is raised, and all of the inventory are among the members, which all vote.
 func (s *Session) verifyEtcd(ctx context.Context) []kube.Check {
+	if s.Cluster.ExternalEtcd.Used() {
+		return s.verifyExternalEtcd(ctx)
+	}
 	var members []*member
 	for _, m := range s.wanted() {
 		if m.Has(inventory.RoleEtcd) {

@@ -70,6 +70,8 @@ type etcdLab struct {
 	// restarting how often it still will.
 	slow       int
 	restarting map[string]int
+	// ready, when set, tells in place of etcd whether an API server is.
+	ready func(name string) bool
 	// log has what was done, in order.
 	log []string
 	// onEntry is told of each line of the log, while nothing else can happen.

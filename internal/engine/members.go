@@ -87,12 +87,16 @@ func (s *Session) foresee(ctx context.Context) error {
 	if s.etcd.phase == "" || !slices.ContainsFunc(s.wanted(), func(m *member) bool { return m.Has(inventory.RoleEtcd) || m.Has(inventory.RoleControlPlane) }) {
 		return nil
 	}
-	s.etcd.hosts = s.etcdHosts()
-	s.etcd.running = slices.ContainsFunc(s.etcd.hosts, func(h membership.Host) bool { return h.Data })
 	s.etcd.planes = map[string]bool{}
 	for _, m := range s.hosts {
 		s.etcd.planes[m.Name] = m.seen && m.Has(inventory.RoleControlPlane) && m.keepsAuthorities()
 	}
+	if s.Cluster.ExternalEtcd.Used() {
+		s.foreseeExternal(ctx)
+		return nil
+	}
+	s.etcd.hosts = s.etcdHosts()
+	s.etcd.running = slices.ContainsFunc(s.etcd.hosts, func(h membership.Host) bool { return h.Data })
 	s.etcd.settled = s.Only != nil && !s.Only[s.etcd.phase]
 	w := s.etcdWorld(ctx)
 	s.etcd.quorum = slices.ContainsFunc(w.Views, func(v membership.View) bool { return v.Quorum })

@@ -20,6 +20,9 @@ const PKIDir = "/etc/kubernetes/pki"
 // when every control plane was looked at and no host has a trace of a cluster: an
 // authority that is made twice is a cluster that is lost.
 func (s *Session) adopt() error {
+	if err := s.notElsewhere(); err != nil {
+		return err
+	}
 	found := map[string]certs.HostFiles{}
 	var unseen []string
 	var errs []error
@@ -31,13 +34,13 @@ func (s *Session) adopt() error {
 			unseen = append(unseen, m.Name)
 			continue
 		}
-		files, err := caFiles(m)
+		files, err := s.caFiles(m)
 		errs = append(errs, err)
-		if !unfinished(m, files) {
+		if !s.unfinished(m, files) {
 			found[m.Name] = files
 		}
 	}
-	bundle, err := certs.Adopt(found)
+	bundle, err := certs.Adopt(found, s.Cluster.ForeignAuthorities()...)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return &fault.Error{Kind: fault.Preflight, Op: "certificate authorities", Err: err}
 	}
@@ -53,20 +56,20 @@ func (s *Session) adopt() error {
 			WithHint("a new cluster is begun only when every control plane is reached")
 	}
 	s.newPKI = true
-	s.pki, err = certs.GenerateBundle(certs.KeyAlgorithm(s.Cluster.KeyAlgorithm), s.env())
+	s.pki, err = certs.GenerateBundle(certs.KeyAlgorithm(s.Cluster.KeyAlgorithm), s.env(), s.Cluster.ForeignAuthorities()...)
 	return err
 }
 
 // unfinished tells whether a run of ours was cut while it wrote the first authorities of
 // a cluster to this host. Nothing was signed by them: they are on all control planes
 // before anything else is on any host. So they may be replaced.
-func unfinished(m *member, files certs.HostFiles) bool {
-	begun := false
-	for _, name := range certs.BundleFiles() {
+func (s *Session) unfinished(m *member, files certs.HostFiles) bool {
+	begun, all := false, certs.BundleFiles(s.Cluster.ForeignAuthorities()...)
+	for _, name := range all {
 		_, ours := m.observed.Manifest[string(resource.FileID(PKIDir+"/"+name))]
 		begun = begun || ours
 	}
-	return begun && len(files) < len(certs.BundleFiles()) &&
+	return begun && len(files) < len(all) &&
 		m.facts.OursMarker == "" && m.facts.Foreign.KubeletCA == "" && !m.facts.Foreign.EtcdData
 }
 
@@ -109,7 +112,7 @@ func (s *Session) untouched() error {
 func (s *Session) beginsWhole() error {
 	var bare, apart []*member
 	for _, m := range s.hosts {
-		if m.seen && m.facts.Foreign.EtcdData {
+		if m.seen && (m.facts.Foreign.EtcdData || s.Cluster.ExternalEtcd.Used() && m.noted() != "") {
 			return nil // it has begun
 		}
 		switch plane := m.Has(inventory.RoleControlPlane); {
@@ -177,10 +180,10 @@ func (m *member) keepsAuthorities() bool {
 
 // caFiles are the authorities' files on a host. One that is there and has no content (a
 // link that leads nowhere, a folder) is not a missing one.
-func caFiles(m *member) (certs.HostFiles, error) {
+func (s *Session) caFiles(m *member) (certs.HostFiles, error) {
 	files := certs.HostFiles{}
 	var errs []error
-	for _, name := range certs.BundleFiles() {
+	for _, name := range certs.BundleFiles(s.Cluster.ForeignAuthorities()...) {
 		f, ok := m.observed.Files[PKIDir+"/"+name]
 		switch {
 		case ok && f.HasContent:

@@ -53,7 +53,7 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 		err = s.planHosts(ctx)
 	}
 	tried.Wait()
-	found, refused := s.preflight(check.Artifacts, check.Reach)
+	found, refused := s.preflight(check.Artifacts, check.Reach, check.ExternalEtcd, check.ExternalEtcdData)
 	p.Checks = append(p.Checks, found...)
 	switch {
 	case refused != nil:
@@ -176,6 +176,7 @@ func (s *Session) checkWorld() check.World {
 	_, w.EvictionSet = s.Cluster.KubeletConfig["evictionHard"]
 	w.ClusterID, w.CAFingerprint = s.knownID(), s.knownID()
 	w.Closed, w.Unprobed = s.links.closed, s.links.unprobed
+	w.Etcd = s.externalEtcd
 	for _, m := range s.hosts {
 		if m.observed == nil {
 			continue
@@ -193,8 +194,8 @@ func (s *Session) checkWorld() check.World {
 // traces counts what our manifest on a host lists, and what is wanted there and not in it. A
 // folder that was there before us is never in it, and not missed.
 func (s *Session) traces(m *member) check.Traces {
-	files, err := caFiles(m)
-	t := check.Traces{Draft: err == nil && m.Has(inventory.RoleControlPlane) && unfinished(m, files)}
+	files, err := s.caFiles(m)
+	t := check.Traces{Draft: err == nil && m.Has(inventory.RoleControlPlane) && s.unfinished(m, files)}
 	_, t.Balancer = m.observed.Manifest[string(resource.FileID(templates.HAProxyConfigPath))]
 	for _, digest := range m.observed.Manifest {
 		if sh.Pending(digest) {

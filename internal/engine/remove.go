@@ -103,11 +103,10 @@ func (r *removal) assess(ctx context.Context) error {
 	}
 	// Who joins is none of a removal's business: only members are looked at.
 	r.etcd.hosts = slices.DeleteFunc(r.etcdHosts(), func(h membership.Host) bool { return !h.Data && h.Name != r.Name })
-	actions, err := membership.Decide(r.world(ctx))
-	if err != nil {
-		return refusal(err)
+	var err error
+	if r.etcd.foreseen, err = r.removals(ctx); err != nil {
+		return err
 	}
-	r.etcd.foreseen = onlyRemovals(actions.Actions)
 	r.Actions = r.memberActions()
 	if r.member == nil && !r.Registered && len(r.Actions) == 0 {
 		return fault.New(fault.BadInput, "there is no node, no host and no member of etcd named %s", r.Name)
@@ -138,8 +137,16 @@ func (r *removal) world(ctx context.Context) membership.World {
 	return w
 }
 
-func onlyRemovals(actions []membership.Action) []membership.Action {
-	return slices.DeleteFunc(slices.Clone(actions), func(a membership.Action) bool { return a.Kind != membership.Remove })
+// removals are the members that leave etcd next. Those of an external etcd are on no host of ours.
+func (r *removal) removals(ctx context.Context) ([]membership.Action, error) {
+	if r.Cluster.ExternalEtcd.Used() {
+		return nil, nil
+	}
+	decision, err := membership.Decide(r.world(ctx))
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return slices.DeleteFunc(decision.Actions, func(a membership.Action) bool { return a.Kind != membership.Remove }), nil
 }
 
 // carryOut removes the node. Pods leave while their host is well, the member before its data, and the
@@ -194,13 +201,9 @@ func (r *removal) leaveEtcd(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.ReadyTimeout)
 	defer cancel()
 	for {
-		decision, err := membership.Decide(r.world(ctx))
-		if err != nil {
-			return refusal(err)
-		}
-		removals := onlyRemovals(decision.Actions)
-		if len(removals) == 0 {
-			return nil
+		removals, err := r.removals(ctx)
+		if err != nil || len(removals) == 0 {
+			return err
 		}
 		if err := r.change(ctx, &member{Host: inventory.Host{Name: r.Name}}, removals[0]); err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Host: r.Name, Op: r.etcd.phase, Err: err}

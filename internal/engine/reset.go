@@ -50,6 +50,7 @@ func (e *Engine) Reset(ctx context.Context, o ResetOptions, confirm func(*plan.P
 	if err != nil {
 		return p, append(s.stats(), asked...), err
 	}
+	s.warnOfKept(e.Cluster)
 	if err := confirm(p); err != nil {
 		return p, append(s.stats(), asked...), err
 	}
@@ -94,6 +95,14 @@ func (e *Engine) mayDiscard(ctx context.Context, s *Session, o ResetOptions) ([]
 		err = refusal(err)
 	}
 	return left.stats(), err
+}
+
+// warnOfKept says that a reset of control planes leaves the data in an etcd that somebody else runs.
+func (s *Session) warnOfKept(whole *cluster.Cluster) {
+	planes := slices.ContainsFunc(s.hosts, func(m *member) bool { return m.Has(inventory.RoleControlPlane) && len(m.plan.Items) > 0 })
+	if kept := whole.KeptInEtcd(); planes && kept != "" {
+		s.emit(report.Event{Kind: report.Warning, Message: kept})
+	}
 }
 
 // openForReset connects to the hosts in scope only: a cluster whose control plane is gone
