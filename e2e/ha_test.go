@@ -80,6 +80,24 @@ func (l *lab) vip(t testing.TB) string {
 func (l *lab) wantWhole(t testing.TB, nodes int, members ...string) {
 	t.Helper()
 	c := l.connect(t)
+	c.wantReady(t, nodes)
+	if got := c.voters(t, members[len(members)-1]); !slices.Equal(got, members) {
+		t.Errorf("the members of etcd that vote are %v, want %v", got, members)
+	}
+	l.wantNothingToDo(t, len(members))
+}
+
+// wantNothingToDo checks that the cluster works, so many members of etcd included, and that nothing
+// is left to do.
+func (l *lab) wantNothingToDo(t testing.TB, members int) {
+	t.Helper()
+	l.wantEmptyPlan(t)
+	l.tool(t, "verify", "--patience", "1m").want(t, exitDone).says(t, fmt.Sprintf("%d voters", members))
+}
+
+// wantReady waits until the cluster has so many nodes, and all of them are Ready.
+func (c *cluster) wantReady(t testing.TB, nodes int) {
+	t.Helper()
 	await(t, c.nodeObjects(), answerTimeout, func(all []*corev1.Node) string {
 		var missing []string
 		for _, n := range all {
@@ -92,41 +110,46 @@ func (l *lab) wantWhole(t testing.TB, nodes int, members ...string) {
 		}
 		return strings.Join(missing, "; ")
 	})
-	if got := c.voters(t, members[len(members)-1]); !slices.Equal(got, members) {
-		t.Errorf("the members of etcd that vote are %v, want %v", got, members)
-	}
-	l.wantEmptyPlan(t)
-	l.tool(t, "verify", "--patience", "1m").want(t, exitDone).says(t, fmt.Sprintf("%d voters", len(members)))
 }
 
 // voters are the names of the members of etcd that vote, as the one on a host says.
 func (c *cluster) voters(t testing.TB, host string) []string {
 	t.Helper()
-	var names []string
-	for _, m := range c.members(t, host) { // ID, status, name, peer URLs, client URLs, learner
-		fields := strings.Split(m, ", ")
-		if len(fields) == 6 && fields[1] == "started" && fields[5] == "false" {
-			names = append(names, fields[2])
-		}
-	}
-	slices.Sort(names)
-	return names
+	return votersIn(strings.Join(c.members(t, host), "\n"))
 }
 
 // members are the lines of `etcdctl member list`, as the member on a host says, sorted.
 func (c *cluster) members(t testing.TB, host string) []string {
 	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "etcd-" + host}}
-	const pki = "/etc/kubernetes/pki/etcd/"
 	var list []string
 	eventually(t, answerTimeout, "the members of etcd", func(ctx context.Context) error {
-		out, err := c.exec(ctx, pod, "etcdctl", "--endpoints", "https://127.0.0.1:2379",
-			"--cacert", pki+"ca.crt", "--cert", pki+"server.crt", "--key", pki+"server.key", "member", "list")
+		out, err := c.exec(ctx, pod, etcdctl("member", "list")...)
 		list = strings.Split(strings.TrimSpace(out), "\n")
 		return err
 	})
 	slices.Sort(list)
 	return list
+}
+
+// etcdctl is a command that asks the member of etcd on a host, on that host or in the member's pod.
+func etcdctl(args ...string) []string {
+	const pki = "/etc/kubernetes/pki/etcd/"
+	return append([]string{"etcdctl", "--endpoints", "https://127.0.0.1:2379",
+		"--cacert", pki + "ca.crt", "--cert", pki + "server.crt", "--key", pki + "server.key"}, args...)
+}
+
+// votersIn are the names of the members that vote, by etcdctl's list of members.
+func votersIn(list string) []string {
+	var names []string
+	for line := range strings.Lines(list) { // ID, status, name, peer URLs, client URLs, learner
+		fields := strings.Split(strings.TrimSpace(line), ", ")
+		if len(fields) == 6 && fields[1] == "started" && fields[5] == "false" {
+			names = append(names, fields[2])
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // controlPlaneDies: each control plane in turn is switched off hard, and paused. Clients at the

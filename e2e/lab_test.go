@@ -26,6 +26,7 @@ import (
 type labSpec struct {
 	name, subnet           string
 	controlPlanes, workers int
+	etcd                   int    // hosts of etcd's own
 	login                  string // empty: root
 	vip                    bool
 	reuse                  string // folder of a lab to take instead
@@ -75,6 +76,9 @@ func (s labSpec) upArgs(dir string) []string {
 	args := []string{
 		"lab", "up", "--name", s.name, "--dir", dir, "--subnet", s.subnet,
 		"--control-planes", strconv.Itoa(s.controlPlanes), "--workers", strconv.Itoa(s.workers),
+	}
+	if s.etcd > 0 {
+		args = append(args, "--etcd", strconv.Itoa(s.etcd))
 	}
 	if s.login != "" {
 		args = append(args, "--login", s.login)

@@ -41,7 +41,8 @@ type etcdState struct {
 	hosts []membership.Host
 	// data is what this run has changed of that.
 	data *memberData
-	// planes are the hosts that were control planes when the plan was made.
+	// planes are the hosts that were control planes when the plan was made: those on which a run that
+	// was cut had come as far as the kubelet, without which nothing is there to be waited for.
 	planes map[string]bool
 	// foreseen are the changes of the membership, in the order in which they will be made.
 	foreseen []membership.Action
@@ -89,7 +90,7 @@ func (s *Session) foresee(ctx context.Context) error {
 	}
 	s.etcd.planes = map[string]bool{}
 	for _, m := range s.hosts {
-		s.etcd.planes[m.Name] = m.seen && m.Has(inventory.RoleControlPlane) && m.keepsAuthorities()
+		s.etcd.planes[m.Name] = m.seen && m.Has(inventory.RoleControlPlane) && m.hasKubelet()
 	}
 	if s.Cluster.ExternalEtcd.Used() {
 		s.foreseeExternal(ctx)
@@ -213,6 +214,12 @@ func refusal(err error) error {
 		return fault.New(fault.Unhealthy, "%s", refused.Reason).During("etcd").WithHint("%s", refused.Remedy)
 	}
 	return err
+}
+
+// hasKubelet tells whether we have started a kubelet on the host.
+func (m *member) hasKubelet() bool {
+	_, ok := m.observed.Manifest[string(resource.UnitID("kubelet.service"))]
+	return ok
 }
 
 func (s *Session) membersPhase() string {
