@@ -230,7 +230,8 @@ func verify() plan.Phase {
 		Name:   "verify",
 		Short:  "nodes Ready, addons available, the cluster checked from inside",
 		Verify: true,
-		After:  []plan.Edge{plan.AllHosts("nodes"), plan.AllHosts("kube-proxy"), plan.AllHosts("network"), plan.AllHosts("dns")},
+		After: []plan.Edge{plan.AllHosts("nodes"), plan.AllHosts("kube-proxy"), plan.AllHosts("network"), plan.AllHosts("dns"),
+			plan.AllHosts("etcd")}, // which is on hosts that are no nodes, too
 		Ready: func(c *cluster.Cluster, hosts []inventory.Host) []plan.Condition {
 			conditions := apiReady(hosts)
 			if c.Network.CNI == "none" {

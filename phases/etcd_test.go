@@ -161,6 +161,30 @@ func TestHostsOfEtcdAreNoNodes(t *testing.T) {
 	}
 }
 
+// Nothing is verified before all is there that works on some host, be it a node or not: the last phase
+// of each is waited for. The note of the members is no such thing.
+func TestVerifyWaitsForEveryHost(t *testing.T) {
+	awaited := map[string]bool{}
+	for _, p := range slices.Backward(phases.All()) {
+		if p.Verify || awaited[p.Name] && p.Desire == nil {
+			for _, e := range p.After {
+				awaited[e.Phase] = true
+			}
+		}
+	}
+	for _, name := range []string{"cp1", "w1", "etcd1"} {
+		var last string
+		for _, p := range phases.All() {
+			if p.Desire != nil && p.On(newMachine(t, name, "vm").host) && p.Name != "members" {
+				last = p.Name
+			}
+		}
+		if !awaited[last] {
+			t.Errorf("verify does not wait for %s on %s, but for %v", last, name, awaited)
+		}
+	}
+}
+
 // What a unit is written with is read back from it, whatever signs are in it.
 func TestFlagsOfAUnitAreReadBack(t *testing.T) {
 	args := map[string]string{"a": "", "b": `"quoted" \ $HOME 50%`, "c": "x=y --d=z", "log-level": "warn"}
