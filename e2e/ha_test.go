@@ -80,7 +80,7 @@ func (l *lab) vip(t testing.TB) string {
 func (l *lab) wantWhole(t testing.TB, nodes int, members ...string) {
 	t.Helper()
 	c := l.connect(t)
-	c.wantReady(t, nodes)
+	c.wantReadyNodes(t, nodes)
 	if got := c.voters(t, members[len(members)-1]); !slices.Equal(got, members) {
 		t.Errorf("the members of etcd that vote are %v, want %v", got, members)
 	}
@@ -95,8 +95,8 @@ func (l *lab) wantNothingToDo(t testing.TB, members int) {
 	l.tool(t, "verify", "--patience", "1m").want(t, exitDone).says(t, fmt.Sprintf("%d voters", members))
 }
 
-// wantReady waits until the cluster has so many nodes, and all of them are Ready.
-func (c *cluster) wantReady(t testing.TB, nodes int) {
+// wantReadyNodes waits until the cluster has so many nodes, and all of them are Ready.
+func (c *cluster) wantReadyNodes(t testing.TB, nodes int) {
 	t.Helper()
 	await(t, c.nodeObjects(), answerTimeout, func(all []*corev1.Node) string {
 		var missing []string
