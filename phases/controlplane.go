@@ -29,8 +29,9 @@ func controlPlane() plan.Phase {
 			return []resource.Resource{
 				resource.StaticPod{
 					Path: manifestPath("kube-apiserver"),
+					// Not the certificate that it serves with, which it reads again when that changes.
 					On: slices.Concat(
-						reads("ca.crt", "front-proxy-ca.crt", "etcd/ca.crt", "sa.key", "sa.pub", certs.APIServer+".crt", certs.APIServerKubeletClient+".crt"),
+						reads("ca.crt", "front-proxy-ca.crt", "etcd/ca.crt", "sa.key", "sa.pub", certs.APIServerKubeletClient+".crt"),
 						readsAsClientOfEtcd(c), reads(certs.FrontProxyClient+".crt")),
 					Render: func(digest string, _ map[string]string) ([]byte, error) {
 						return templates.KubeAPIServer(templates.APIServerData{
