@@ -16,6 +16,25 @@ type Named struct {
 	Request   Request
 }
 
+// Widened is the request with the alternative names that the certificate has already, so that one
+// that is issued anew takes no name from clients that still use it. What the authority has not signed,
+// or is of another subject, adds none.
+func (r Request) Widened(pair Pair, issuer *Authority) Request {
+	found, reasons := readPair(pair)
+	if found == nil || len(reasons) > 0 || len(issuerReasons(found, issuer)) > 0 || len(subjectReasons(found, r)) > 0 {
+		return r
+	}
+	r.DNSNames = dnsNames(slices.Concat(r.DNSNames, found.DNSNames))
+	ips := slices.Clone(r.IPs)
+	for _, raw := range found.IPAddresses {
+		if ip, ok := netip.AddrFromSlice(raw); ok {
+			ips = append(ips, ip)
+		}
+	}
+	r.IPs = addresses(ips)
+	return r
+}
+
 // ControlPlane is what the certificates of one control-plane host are made from.
 type ControlPlane struct {
 	// NodeName is the name of the Node object, in lower case.

@@ -58,7 +58,7 @@ func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstruc
 			return templates.KubeadmConfig(templates.KubeadmConfigData{
 				ClusterName: c.Name, KubernetesVersion: c.Version, Endpoint: c.Endpoint.String(),
 				PodCIDR: c.Network.PodCIDR, ServiceCIDR: c.Network.ServiceCIDR, DNSDomain: c.Network.DNSDomain,
-				CertSANs: c.CertSANs, KeyAlgorithm: c.KeyAlgorithm,
+				CertSANs: certSANs(c), KeyAlgorithm: c.KeyAlgorithm,
 				EtcdImageTag: c.Release.EtcdImageTag, EtcdEndpoints: remoteEtcd(c), DNSImageTag: "v" + c.Release.CoreDNS,
 				APIServerArgs: c.APIServer.ExtraArgs, ControllerManagerArgs: c.ControllerManager.ExtraArgs,
 				SchedulerArgs: c.Scheduler.ExtraArgs, EtcdArgs: c.Etcd.ExtraArgs,
@@ -81,6 +81,20 @@ func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstruc
 		objects = append(objects, decoded...)
 	}
 	return objects, nil
+}
+
+// certSANs are the names that kubeadm does not think of by itself when it issues a certificate for an
+// API server: it knows the endpoint, and the node's own names.
+func certSANs(c *cluster.Cluster) []string {
+	names := slices.Clone(c.CertSANs)
+	if c.VIP.Address.IsValid() && c.VIP.Address.String() != c.Endpoint.Host {
+		names = append(names, c.VIP.Address.String())
+	}
+	if c.LocalBalancer {
+		names = append(names, c.NodeEndpoint.Host)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // nodes gives the Node objects their roles, labels, annotations and taints: a kubelet may not

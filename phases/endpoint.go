@@ -22,9 +22,10 @@ func loadBalancer() plan.Phase {
 		Short: "HAProxy before the API servers, on every node",
 		On:    runsPods,
 		After: []plan.Edge{plan.SameHost("kubeconfigs"), plan.SameHost("binaries")},
-		Desire: func(c *cluster.Cluster, _ plan.Target) ([]resource.Resource, error) {
+		Way:   true,
+		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			if !c.LocalBalancer {
-				return nil, nil
+				return kept(t, manifestPath("kubewright-haproxy"), templates.HAProxyConfigPath), nil
 			}
 			data := templates.HAProxyData{Port: cluster.LocalBalancerPort, HealthPort: cluster.LocalBalancerHealthPort, CAPath: pkiDir + "/ca.crt"}
 			for _, h := range c.ControlPlanes() {
@@ -59,9 +60,10 @@ func vip() plan.Phase {
 		On:      inventory.ControlPlanes,
 		After:   []plan.Edge{plan.SameHost("load-balancer")},
 		Rolling: true,
+		Way:     true,
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			if !c.VIP.Address.IsValid() {
-				return nil, nil
+				return kept(t, manifestPath("kubewright-keepalived"), templates.KeepalivedConfigPath, templates.KeepalivedCheckPath), nil
 			}
 			iface, err := vipInterface(c, t)
 			if err != nil {
@@ -90,6 +92,22 @@ func vip() plan.Phase {
 			}, nil
 		},
 	}
+}
+
+// kept is a pod that leads to the API servers, and the files that it reads, as long as clients may
+// still come that way.
+func kept(t plan.Target, pod string, files ...string) []resource.Resource {
+	if !t.KeepsWays {
+		return nil
+	}
+	stays := []resource.Resource{
+		resource.Kept{Resource: resource.StaticPodID(pod)},
+		resource.Kept{Resource: resource.Dir{Path: path.Dir(files[0])}.ID()},
+	}
+	for _, f := range files {
+		stays = append(stays, resource.Kept{Resource: resource.FileID(f)})
+	}
+	return stays
 }
 
 // vipInterface is the interface that gets the virtual IP. Before the first look nothing is known of

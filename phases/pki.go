@@ -45,6 +45,7 @@ func pki() plan.Phase {
 		Short: "certificates of the hosts",
 		On:    inventory.Everyone,
 		After: []plan.Edge{plan.SameHost("host")},
+		Way:   true,
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			var want []resource.Resource
 			if runsPods(t.Host) {
@@ -90,7 +91,9 @@ func hostCertificates(c *cluster.Cluster, t plan.Target) ([]resource.Resource, e
 			role = inventory.RoleEtcd
 		}
 		if t.Has(role) {
-			want = append(want, certificate(t, pkiDir, r))
+			cert := certificate(t, pkiDir, r)
+			cert.Widen = t.KeepsWays && r.Name == certs.APIServer
+			want = append(want, cert)
 		}
 	}
 	return want, nil

@@ -4,11 +4,14 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"kubewright/cluster"
 	"kubewright/internal/catalog"
@@ -57,6 +60,89 @@ func TestWaysToTheAPIServers(t *testing.T) {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+// A host that is given another way to the API servers has both for a while: the names of both in the
+// certificate, and what stands before them. In the end it is as if it had never had the old one.
+func TestWaysAreAddedFirst(t *testing.T) {
+	const haproxy, keepalived = "/etc/kubernetes/manifests/kubewright-haproxy.yaml", "/etc/kubernetes/manifests/kubewright-keepalived.yaml"
+	tests := map[string]struct {
+		from, to     string
+		both, sans   string
+		left, gained string // static pods
+	}{
+		"to a virtual IP": {"{}", "{vip: {address: 10.111.0.5}, nodeEndpoint: endpoint}", "10.111.0.5 127.0.0.1", "10.111.0.5", haproxy, keepalived},
+		"and back":        {"{vip: {address: 10.111.0.5}, nodeEndpoint: endpoint}", "{}", "10.111.0.5 127.0.0.1", "127.0.0.1", keepalived, haproxy},
+		"to a name":       {"{}", "{endpoint: api.example.com, nodeEndpoint: endpoint}", "127.0.0.1 api.example.com", "api.example.com", haproxy, ""},
+		"to another name": {"{endpoint: a.example.com, nodeEndpoint: endpoint}", "{endpoint: b.example.com, nodeEndpoint: endpoint}", "a.example.com b.example.com", "b.example.com", "", ""},
+		"fewer names":     {"{certSANs: [a.example.com, b.example.com]}", "{certSANs: [b.example.com]}", "127.0.0.1 a.example.com b.example.com", "127.0.0.1 b.example.com", "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, "cp1", "vm")
+			at := func(spec string, keeps bool) machine {
+				m.cluster, m.keeps = planes(t, 3, spec), keeps
+				m.host = m.cluster.Hosts[0]
+				m.facts.Interfaces = []facts.Interface{{Name: "eth0", MTU: 1500, Addrs: []netip.Prefix{netip.PrefixFrom(m.host.NodeIP, 24)}}}
+				return m
+			}
+			h := at(tt.from, false).bare(t)
+			at(tt.from, false).fixture().Converge(t, h)
+			certificate := func() string { return file(t, h, "/etc/kubernetes/pki/apiserver.crt") }
+
+			both := at(tt.to, true)
+			both.fixture().Converge(t, h)
+			if got := furtherSANs(t, both, certificate()); got != tt.both {
+				t.Errorf("on the way the certificate is for %s, want %s", got, tt.both)
+			}
+			for _, pod := range []string{tt.left, tt.gained} {
+				if pod != "" && h.Nodes[pod] == nil {
+					t.Errorf("on the way there is no %s", pod)
+				}
+			}
+			kept := certificate()
+			if changes := both.fixture().Plan(t, h).Changes(); len(changes) > 0 {
+				t.Errorf("what is kept is to be changed: %v", changes[0].Change.ID)
+			}
+
+			in := at(tt.to, false)
+			in.fixture().Converge(t, h)
+			if got := furtherSANs(t, in, certificate()); got != tt.sans || certificate() == kept {
+				t.Errorf("in the end the certificate is for %s, want %s", got, tt.sans)
+			}
+			if h.Nodes[tt.left] != nil {
+				t.Errorf("in the end there is still %s", tt.left)
+			}
+			fresh := in.bare(t)
+			in.fixture().Converge(t, fresh)
+			if diff := cmp.Diff(slices.Sorted(maps.Keys(fresh.Nodes)), slices.Sorted(maps.Keys(h.Nodes))); diff != "" {
+				t.Errorf("it is not as if it had never been otherwise (-fresh +moved):\n%s", diff)
+			}
+		})
+	}
+}
+
+// kubeadm is told of the names that it would leave out of the certificates that it renews.
+func TestNamesForKubeadm(t *testing.T) {
+	for spec, want := range map[string]string{
+		"{}": "127.0.0.1", "{nodeEndpoint: local, vip: {address: 10.111.0.5}}": "127.0.0.1",
+		"{vip: {address: 10.111.0.5}, nodeEndpoint: endpoint}":                                   "",
+		"{vip: {address: 10.111.0.5}, endpoint: api.example.com, nodeEndpoint: endpoint}":        "10.111.0.5",
+		"{vip: {address: 10.111.0.5}, endpoint: api.example.com, certSANs: [127.0.0.1, b.test]}": "10.111.0.5 127.0.0.1 b.test",
+	} {
+		m := newMachine(t, "cp1", "vm")
+		m.cluster = planes(t, 3, spec)
+		m.host = m.cluster.Hosts[0]
+		list, _, _ := strings.Cut(m.objects(t)["kubeadm-config"], "certificatesDir")
+		var names []string
+		for _, found := range regexp.MustCompile(`(?m)^ +- "(.*)"$`).FindAllStringSubmatch(list, -1) {
+			names = append(names, found[1])
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: kubeadm is told of %q, want %q", spec, got, want)
+		}
 	}
 }
 

@@ -122,6 +122,7 @@ type machine struct {
 	artifacts map[string]resource.Artifact
 	web       map[string][]byte
 	start     plan.EtcdStart // what a run has decided of its member of etcd
+	keeps     bool           // clients may still come by ways that are wanted no more
 }
 
 // newMachine is a host of testCluster, or of apartCluster if that is the one that has it.
@@ -187,7 +188,7 @@ func (m machine) target(t testing.TB, looked bool) plan.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := plan.Target{Host: m.host, Looked: true, Facts: m.facts, PKI: pki, Artifacts: m.artifacts, Env: env(), Etcd: m.start}
+	target := plan.Target{Host: m.host, Looked: true, Facts: m.facts, PKI: pki, Artifacts: m.artifacts, Env: env(), Etcd: m.start, KeepsWays: m.keeps}
 	if m.cluster.ExternalEtcd.Used() {
 		without := *pki
 		without.Etcd = nil

@@ -41,6 +41,9 @@ type Phase struct {
 	// Rolling is set for a phase that may interrupt what serves the cluster on a control plane:
 	// of a cluster that runs, one control plane after the other is taken through it.
 	Rolling bool
+	// Way is set for a phase that leads clients to the API servers: it gives these their names, or is
+	// what stands before them. A cluster that runs is given a new way before anybody is sent there.
+	Way bool
 	// PerHost is set when each of Objects is about one host: such a phase is run even when
 	// the run is limited to some hosts.
 	PerHost bool
@@ -75,6 +78,9 @@ type Target struct {
 	PKI       *certs.Bundle
 	Artifacts map[string]resource.Artifact
 	Env       certs.Env
+	// KeepsWays is set while clients may still come to the API servers by a way that is wanted no more:
+	// then ways are added, and none is taken away.
+	KeepsWays bool
 	// Voters are the members of etcd that vote once this run is through, name=peer URL, separated by
 	// commas; "" for all that the inventory wants.
 	Voters string

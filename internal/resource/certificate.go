@@ -19,8 +19,10 @@ type Certificate struct {
 	// rotates by itself: CertPath is then a link to the newest such file.
 	KeyPath string
 	Request certs.Request
-	Issuer  *certs.Authority
-	Env     certs.Env
+	// Widen adds the names that the certificate on the host has to those of Request: none is taken away.
+	Widen  bool
+	Issuer *certs.Authority
+	Env    certs.Env
 }
 
 // CertificateID is the ID of the certificate at path.
@@ -57,6 +59,9 @@ func (c Certificate) Diff(v View) (Change, error) {
 	}
 	pair := certs.Pair{CertPEM: cert.Content, KeyPEM: secret.Bytes(key.Content)}
 	change := Change{ID: c.ID(), Create: !cert.Exists}
+	if c.Widen {
+		c.Request = c.Request.Widened(pair, c.Issuer)
+	}
 	verdict := certs.Assess(pair, c.Request, c.Issuer, c.Env.Now)
 	if verdict.Action != certs.Keep {
 		return c.issue(change, cert, verdict)

@@ -51,6 +51,17 @@ func (k Kubeconfig) Diff(v View) (Change, error) {
 	return change, nil
 }
 
+// Moves tells whether the file leads somewhere else now than it is to: whoever reads it will leave one
+// server for another. A file that leads nowhere moves nobody.
+func (k Kubeconfig) Moves(observed *sh.Answers) bool {
+	got, err := observed.File(k.Path)
+	if err != nil || !got.HasContent {
+		return false
+	}
+	now, err := certs.ParseKubeconfig(secret.Bytes(got.Content))
+	return err == nil && now.Server != k.Want.Server
+}
+
 func (k Kubeconfig) encode() ([]byte, error) {
 	config := certs.Kubeconfig{
 		Server: k.Want.Server, ClusterName: k.Want.ClusterName, User: k.Want.User,
