@@ -67,7 +67,7 @@ func (s *Session) client(name string) (*kube.Client, error) {
 		return nil, err
 	}
 	c, err := kube.New(kube.Config{
-		Server: "https://" + net.JoinHostPort(m.NodeIP.String(), strconv.Itoa(s.Cluster.APIPort)),
+		Server: s.apiOf(m),
 		CAPEM:  s.pki.Kubernetes.CertPEM(), Client: pair, Dial: s.dialVia(m),
 	})
 	if err != nil {
@@ -75,6 +75,11 @@ func (s *Session) client(name string) (*kube.Client, error) {
 	}
 	s.api.clients[m.Name] = c
 	return c, nil
+}
+
+// apiOf is the URL of the API server on a control plane, by its own address.
+func (s *Session) apiOf(m *member) string {
+	return "https://" + net.JoinHostPort(m.NodeIP.String(), strconv.Itoa(s.Cluster.APIPort))
 }
 
 func (s *Session) controlPlane(name string) *member {
@@ -112,10 +117,10 @@ func (s *Session) scope() []inventory.Host {
 	return hosts
 }
 
-// skips tells whether a phase that is about the API is left out of this run: it was not
-// asked for, or it is about the whole cluster and only some hosts were looked at.
-func (s *Session) skips(p plan.Phase) bool {
-	if p.Desire != nil || p.Checks || (s.Only != nil && !s.Only[p.Name]) {
+// skips tells whether a phase that is about the API is left out, of those that only names (nil: all): it
+// was not asked for, or it is about the whole cluster and only some hosts were looked at.
+func (s *Session) skips(p plan.Phase, only map[string]bool) bool {
+	if p.Desire != nil || p.Checks || (only != nil && !only[p.Name]) {
 		return true
 	}
 	return !p.PerHost && len(s.wanted()) < len(s.Cluster.Hosts)
@@ -154,7 +159,7 @@ func (s *Session) planObjects(ctx context.Context) ([]plan.Objects, error) {
 	s.apiThere = unknown == ""
 	var out []plan.Objects
 	for _, p := range s.Phases {
-		if p.Objects == nil || s.skips(p) {
+		if p.Objects == nil || s.skips(p, s.Only) {
 			continue
 		}
 		objects, err := s.objects(p, s.scope())
@@ -219,10 +224,11 @@ func (s *Session) diffObjects(ctx context.Context, objects []kube.Object) ([]pla
 
 // applyCluster makes the API objects true, phase by phase, each as soon as what it comes
 // after is done, while hosts are still at work.
-func (s *Session) applyCluster(ctx context.Context, done *latches) (err error) {
+func (s *Session) applyCluster(ctx context.Context, w walk) (err error) {
+	done := w.done
 	defer func() { done.abandon(clusterHost, err) }()
 	for _, p := range s.Phases {
-		if s.skips(p) {
+		if s.skips(p, w.only) {
 			done.set(p.Name, clusterHost, nil)
 			continue
 		}

@@ -18,13 +18,37 @@ import (
 	"kubewright/inventory"
 )
 
-// apply walks the graph of (phase, host): each host runs ahead through its segments and
+// apply makes the plan true: in one walk, or where clients of a cluster that runs are given another way
+// to its API servers, in three.
+func (s *Session) apply(ctx context.Context) error {
+	if err := s.openWays(ctx); err != nil {
+		return err
+	}
+	s.rollout = newRollout(s.wanted())
+	err := s.walk(ctx, walk{only: s.Only, hosts: s.wanted(), prunes: s.Only == nil, pace: s.newWorkers(ctx)})
+	if err != nil {
+		return err
+	}
+	return s.closeWays(ctx)
+}
+
+// walk is one way through the graph of phases and hosts.
+type walk struct {
+	// only names the phases that are run, nil for all.
+	only  map[string]bool
+	hosts []*member
+	// prunes is set where what is wanted no more is taken away.
+	prunes bool
+	// pace has workers take turns; nil where their pods notice nothing.
+	pace *workers
+	done *latches
+}
+
+// walk takes the graph of (phase, host): each host runs ahead through its segments and
 // stops at barriers only; API objects are made as soon as what they come after is ready.
 // A failure blocks what depends on it and nothing else.
-func (s *Session) apply(ctx context.Context) error {
-	done := newLatches(s.Phases, s.wanted())
-	s.rollout = newRollout(s.wanted())
-	pace := s.newWorkers(ctx)
+func (s *Session) walk(ctx context.Context, w walk) error {
+	w.done = newLatches(s.Phases, w.hosts)
 	var mu sync.Mutex
 	var errs []error
 	fail := func(err error) {
@@ -35,10 +59,10 @@ func (s *Session) apply(ctx context.Context) error {
 		}
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { fail(s.applyCluster(ctx, done)) })
-	for _, m := range s.wanted() {
+	wg.Go(func() { fail(s.applyCluster(ctx, w)) })
+	for _, m := range w.hosts {
 		wg.Go(func() {
-			m.err = s.applyHost(ctx, m, done, pace)
+			m.err = s.applyHost(ctx, m, w)
 			if m.err != nil {
 				s.emit(report.Event{Kind: report.HostFailed, Host: m.Name, Err: m.err})
 			}
@@ -74,20 +98,20 @@ func (s *Session) outcome() string {
 
 // applyHost runs the segments of one host. When one fails, its later phases count as
 // failed too, so that nobody waits for them.
-func (s *Session) applyHost(ctx context.Context, m *member, done *latches, pace *workers) (err error) {
-	defer func() { done.abandon(m.Name, err) }()
+func (s *Session) applyHost(ctx context.Context, m *member, w walk) (err error) {
+	defer func() { w.done.abandon(m.Name, err) }()
 	segments := plan.Segments(s.Phases, m.Host, s.rolls(m))
 	defer s.rollout.end(m.Name)
 	for i, segment := range segments {
 		if !slices.ContainsFunc(segments[i:], func(left []plan.Phase) bool { return left[0].Rolling }) {
 			s.rollout.end(m.Name) // nothing is left for which others might wait
 		}
-		if err := done.awaitBarriers(ctx, segment); err != nil {
+		if err := w.done.awaitBarriers(ctx, segment); err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: segment[0].Name, Err: fmt.Errorf("not begun: %w", err)}
 		}
-		names := s.phasesToRun(segment)
+		names := w.phasesToRun(segment)
 		last := i == len(segments)-1
-		if last && s.Only == nil {
+		if last && w.prunes {
 			names["prune"] = true // when nothing leads to what is wanted no more
 		}
 		in, act := part{phases: names, last: last}, s.act
@@ -97,7 +121,12 @@ func (s *Session) applyHost(ctx context.Context, m *member, done *latches, pace 
 		if err := s.afterFirstMembers(ctx, m, segment); err != nil {
 			return err
 		}
-		if err := pace.act(ctx, m, in, act); err != nil {
+		if w.pace != nil {
+			err = w.pace.act(ctx, m, in, act)
+		} else {
+			err = act(ctx, m, in)
+		}
+		if err != nil {
 			return err
 		}
 		for _, p := range segment {
@@ -106,16 +135,19 @@ func (s *Session) applyHost(ctx context.Context, m *member, done *latches, pace 
 					return err
 				}
 			}
-			done.set(p.Name, m.Name, nil)
+			w.done.set(p.Name, m.Name, nil)
 		}
 	}
-	return pace.release(ctx, m)
+	if w.pace == nil {
+		return nil
+	}
+	return w.pace.release(ctx, m)
 }
 
-func (s *Session) phasesToRun(segment []plan.Phase) map[string]bool {
+func (w walk) phasesToRun(segment []plan.Phase) map[string]bool {
 	names := map[string]bool{}
 	for _, p := range segment {
-		if s.Only == nil || s.Only[p.Name] {
+		if w.only == nil || w.only[p.Name] {
 			names[p.Name] = true
 		}
 	}

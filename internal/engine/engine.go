@@ -128,6 +128,8 @@ type Session struct {
 	// leaving names the host that is removed from the cluster, "" in other runs.
 	leaving string
 	etcd    etcdState
+	// closes is set when the plan takes ways to the API servers away.
+	closes bool
 	// rollout is nil until hosts are changed.
 	rollout *rollout
 	// manifests holds the upstream manifests of the addons by artifact name.

@@ -61,6 +61,9 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	case err != nil:
 		return p, err
 	}
+	if err := s.leaveWays(); err != nil {
+		return p, err
+	}
 	for _, m := range s.wanted() {
 		p.Hosts = append(p.Hosts, s.limited(m.plan))
 	}
@@ -129,6 +132,11 @@ func (s *Session) wanted() []*member {
 		}
 	}
 	return out
+}
+
+// planned are those of them that were seen.
+func (s *Session) planned() []*member {
+	return slices.DeleteFunc(s.wanted(), func(m *member) bool { return !m.seen })
 }
 
 // limited leaves out the items of phases that were not asked for.
@@ -250,7 +258,7 @@ func (s *Session) target(ctx context.Context) error {
 // planHosts compares each host in scope that was seen. Where facts brought up a question that was not asked,
 // the host is looked at once more.
 func (s *Session) planHosts(ctx context.Context) error {
-	members := slices.DeleteFunc(s.wanted(), func(m *member) bool { return !m.seen })
+	members := s.planned()
 	s.each(members, func(m *member) { m.err = s.planHost(ctx, m) })
 	var errs []error
 	for _, m := range members {

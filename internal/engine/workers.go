@@ -37,7 +37,7 @@ type workers struct {
 func (s *Session) newWorkers(ctx context.Context) *workers {
 	w := &workers{Session: s, nodes: map[string]bool{}, marked: map[string]bool{}, away: map[string]bool{}, changed: make(chan struct{})}
 	for _, m := range s.wanted() {
-		if _, node := m.observed.Manifest[string(resource.UnitID(kubeletUnit))]; node && cluster.RollsAsWorker(m.Host) {
+		if m.isNode() && cluster.RollsAsWorker(m.Host) {
 			w.nodes[m.Name] = true
 		}
 	}
@@ -56,6 +56,12 @@ func (s *Session) newWorkers(ctx context.Context) *workers {
 		s.emit(report.Event{Kind: report.Warning, Message: "not known whether an earlier run has left nodes cordoned: " + err.Error()})
 	}
 	return w
+}
+
+// isNode tells whether a kubelet of ours runs on the host.
+func (m *member) isNode() bool {
+	_, node := m.observed.Manifest[string(resource.UnitID(kubeletUnit))]
+	return node
 }
 
 // The units without which the pods of a node are not looked after.

@@ -45,6 +45,8 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 type Config struct {
 	// Server is the URL of the API server, for example https://10.111.0.10:6443.
 	Server string
+	// ServerName is what the server's certificate has to be for; "" is the host of Server.
+	ServerName string
 	// CAPEM are the authorities that may sign the server's certificate.
 	CAPEM []byte
 	// Client is the certificate the client presents; empty for none.
@@ -113,7 +115,7 @@ func clientTLS(config Config) (*tls.Config, error) {
 	if !roots.AppendCertsFromPEM(config.CAPEM) {
 		return nil, errors.New("no certificate authority given")
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: config.ServerName}
 	if config.Client.Empty() {
 		return out, nil
 	}

@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"kubewright/cluster"
+	"kubewright/internal/fault"
+	"kubewright/internal/kube"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+	"kubewright/internal/resource"
+)
+
+// The clients of a cluster that runs are given another way to its API servers in three walks, each of
+// which is through on all hosts before the next begins: the new way is opened, and seen to be open from
+// every host; the clients are moved; what nobody goes by any more is taken away. A run that is cut on
+// the way has left at least one way open for everybody. See ADR 17.
+
+// leaveWays finds out whether the plan takes a way to the API servers away. A run that does not take
+// all hosts through all phases leaves all ways: it cannot know who goes by them.
+func (s *Session) leaveWays() error {
+	planned := map[*member]plan.Host{}
+	for _, m := range s.planned() {
+		planned[m] = m.plan
+	}
+	if err := s.keepWays(true); err != nil {
+		return err
+	}
+	for m, all := range planned {
+		s.closes = s.closes || !slices.Equal(summary(all), summary(m.plan))
+	}
+	if !s.closes || s.Only == nil && len(planned) == len(s.Cluster.Hosts) {
+		return s.keepWays(false)
+	}
+	s.closes = false
+	s.emit(report.Event{Kind: report.Notice, Message: "the ways to the API servers that are wanted no more stay until a run takes all hosts through all phases: " +
+		"hosts that this one leaves out may go by them"})
+	return nil
+}
+
+// summary is what a plan changes, and why, without what is random in it.
+func summary(h plan.Host) []string {
+	var lines []string
+	for _, it := range h.Changes() {
+		lines = append(lines, string(it.Change.ID)+" "+it.Change.Reason)
+	}
+	return lines
+}
+
+// keepWays compares the hosts of the run anew, with what leads to the API servers and is wanted no more
+// or without.
+func (s *Session) keepWays(keep bool) error {
+	var errs []error
+	for _, m := range s.planned() {
+		m.target.KeepsWays = keep
+		var err error
+		if m.groups, err = plan.Desired(s.Phases, s.Cluster, m.target); err == nil {
+			m.plan, err = plan.ForHost(m.Name, m.groups, m.observed)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// move is a node whose kubeconfigs are to lead to other servers.
+type move struct {
+	*member
+	phase   string
+	servers []string
+}
+
+// moves are the nodes that are to be moved. One that is to become a member of etcd serves nobody yet,
+// and is moved with all that makes it a member.
+func (s *Session) moves() []move {
+	var moves []move
+	for _, m := range s.wanted() {
+		if !m.isNode() || s.changes(m) {
+			continue
+		}
+		its := move{member: m}
+		for _, g := range m.groups {
+			for _, r := range g.Resources {
+				k, ok := r.(resource.Kubeconfig)
+				if ok && (s.Only == nil || s.Only[g.Phase]) && k.Moves(m.observed) && !slices.Contains(its.servers, k.Want.Server) {
+					its.phase, its.servers = g.Phase, append(its.servers, k.Want.Server)
+				}
+			}
+		}
+		if len(its.servers) > 0 {
+			moves = append(moves, its)
+		}
+	}
+	return moves
+}
+
+// ways names the phases that lead clients to the API servers.
+func (s *Session) ways() map[string]bool {
+	names := map[string]bool{}
+	for _, p := range s.Phases {
+		if p.Way {
+			names[p.Name] = true
+		}
+	}
+	return names
+}
+
+// openWays opens the ways that clients are about to be sent on, and returns when they are open. Clients
+// of a cluster that does not answer go nowhere.
+func (s *Session) openWays(ctx context.Context) error {
+	s.closes = s.closes && s.apiThere
+	if s.closes {
+		if err := s.keepWays(true); err != nil {
+			return err
+		}
+	}
+	moves := s.moves()
+	if len(moves) == 0 || !s.apiThere {
+		return nil
+	}
+	ways := s.ways()
+	hosts := slices.DeleteFunc(s.wanted(), func(m *member) bool { return !m.isNode() || s.changes(m) })
+	for _, m := range hosts {
+		for _, it := range m.plan.Changes() {
+			if s.Only != nil && ways[it.Phase] && !s.Only[it.Phase] {
+				return fault.New(fault.BadInput, "%s is sent to %s, which takes the phases %s first, and --phase leaves out %s", moves[0].Name,
+					strings.Join(moves[0].servers, " and "), strings.Join(slices.Sorted(maps.Keys(ways)), ", "), it.Phase).On(m.Name).WithHint("run without --phase")
+			}
+		}
+	}
+	s.emit(report.Event{Kind: report.Notice, Message: "clients get another way to the API servers: it is opened first, then they are moved, and what nobody goes by any more goes last"})
+	s.rollout = newRollout(hosts)
+	if err := s.walk(ctx, walk{only: ways, hosts: hosts}); err != nil {
+		return err
+	}
+	return s.awaitWays(ctx, moves)
+}
+
+// closeWays takes away what nobody goes by any more, once the cluster was seen to work without it.
+func (s *Session) closeWays(ctx context.Context) error {
+	if !s.closes {
+		return nil
+	}
+	if err := s.keepWays(false); err != nil {
+		return err
+	}
+	s.emit(report.Event{Kind: report.Notice, Message: "all clients go by the ways to the API servers that are wanted: the others are taken away"})
+	only := s.ways()
+	for _, p := range s.Phases {
+		if p.Verify {
+			only[p.Name] = true
+		}
+	}
+	s.rollout = newRollout(s.wanted())
+	return s.walk(ctx, walk{only: only, hosts: s.wanted(), prunes: true})
+}
+
+// awaitWays returns when every API server has the names under which clients will ask for it, and every
+// host reaches one where its kubeconfigs are about to lead.
+func (s *Session) awaitWays(ctx context.Context, moves []move) error {
+	var mu sync.Mutex
+	var errs []error
+	var wg sync.WaitGroup
+	await := func(m *member, phase string, config kube.Config, what string) {
+		wg.Go(func() {
+			err := s.awaitWay(ctx, m, phase, config, what)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	for _, name := range s.sharedNames(moves) {
+		for _, m := range s.controlPlanes() {
+			if m.isNode() && !s.changes(m) {
+				await(m, moves[0].phase, kube.Config{Server: s.apiOf(m), ServerName: name}, m.Name+" to have a certificate for "+name)
+			}
+		}
+	}
+	wg.Wait() // else it is not known of which server the answers are
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, its := range moves {
+		for _, server := range its.servers {
+			await(its.member, its.phase, kube.Config{Server: server}, "the API servers to answer at "+server)
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// sharedNames are the names that all API servers must have, among those that clients are moved to.
+func (s *Session) sharedNames(moves []move) []string {
+	var names []string
+	add := func(e cluster.Endpoint) {
+		if slices.ContainsFunc(moves, func(its move) bool { return slices.Contains(its.servers, e.URL()) }) && !slices.Contains(names, e.Host) {
+			names = append(names, e.Host)
+		}
+	}
+	if s.Cluster.SharedEndpoint {
+		add(s.Cluster.Endpoint)
+	}
+	if s.Cluster.LocalBalancer {
+		add(s.Cluster.NodeEndpoint)
+	}
+	return names
+}
+
+// awaitWay waits for an API server to answer a host. What this run leaves out does not change, so it is
+// asked once.
+func (s *Session) awaitWay(ctx context.Context, m *member, phase string, config kube.Config, what string) error {
+	pair, err := s.operatorPair()
+	if err != nil {
+		return err
+	}
+	config.CAPEM, config.Client, config.Dial = s.pki.Kubernetes.CertPEM(), pair, s.dialVia(m)
+	client, err := kube.New(config)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	condition := answer{client.APIReady(), what}
+	if !m.wanted {
+		if done, detail, err := condition.Check(ctx); !done {
+			return fault.New(fault.BadInput, "nobody is sent where %s is not reached: waiting for %s would be in vain, and --limit leaves it out (%s%s)", m.Name, what, detail, errText(err)).
+				On(m.Name).WithHint("run without --limit")
+		}
+		return nil
+	}
+	if err := s.awaitCondition(ctx, phase, m.Name, condition); err != nil {
+		return errors.Join(err, fault.New(fault.Unhealthy, "nobody was sent there: clients go by the ways that there were before").On(m.Name).During(phase))
+	}
+	return nil
+}
+
+// answer is the condition that an API server answers, in other words.
+type answer struct {
+	kube.Condition
+	what string
+}
+
+// String implements kube.Condition.
+func (a answer) String() string { return a.what }
