@@ -71,6 +71,9 @@ func (c *Client) explainDial(addr string, err error) error {
 		return c.refusedDial(addr, syscall.ECONNREFUSED, "nothing listens there")
 	case strings.Contains(said, "timed out"):
 		return c.refusedDial(addr, syscall.ETIMEDOUT, "check the address and the firewalls between the hosts")
+	case strings.Contains(said, "not known"), strings.Contains(said, "resol"), strings.Contains(said, "no address associated"):
+		// In the words of glibc's getaddrinfo, or of musl's.
+		return c.refusedDial(addr, &net.DNSError{Err: refused.Message, Name: addr, IsNotFound: true}, "have the name resolved on the host, in DNS or in /etc/hosts")
 	case strings.Contains(said, "no route"):
 		return c.refusedDial(addr, syscall.EHOSTUNREACH, "")
 	case strings.Contains(said, "network is unreachable"):

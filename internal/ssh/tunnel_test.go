@@ -139,6 +139,10 @@ func TestTunnelRefused(t *testing.T) {
 	}
 	_, err = client.Dial(t.Context(), "tcp", "no-such-host.invalid:1")
 	wantError[*host.DialError](t, err, "no-such-host.invalid:1")
+	var unresolved *net.DNSError
+	if !errors.As(err, &unresolved) {
+		t.Errorf("a name that has no address is reported as %v", err)
+	}
 }
 
 func TestTunnelForbidden(t *testing.T) {

@@ -157,6 +157,10 @@ func (s *Server) tunnel(offer ssh.NewChannel) {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			text = "Connection refused"
 		}
+		var unresolved *net.DNSError
+		if errors.As(err, &unresolved) {
+			text = "Name or service not known" // in glibc's words
+		}
 		_ = offer.Reject(ssh.ConnectionFailed, text)
 		return
 	}
