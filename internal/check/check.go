@@ -47,6 +47,8 @@ func Checks() []Check {
 		{Name: "resolvers", Short: "pods can reach a name server", run: eachNode(checkResolvers)},
 		{Name: "ports", Short: "the ports are free", run: eachHost(checkPorts)},
 		{Name: "firewall", Short: "no firewall is in the way", run: eachHost(checkFirewall)},
+		{Name: "vip", Short: "the virtual IP is in the network of the control planes", run: eachHost(checkVIP)},
+		{Name: Endpoint, Short: "the endpoint leads to this cluster, and nobody has its virtual IP", run: checkEndpoint},
 		{Name: Reach, Short: "the nodes reach each other on the ports they need", run: checkReach},
 		{Name: "selinux", Short: "SELinux is not in the way", run: eachNode(checkSELinux)},
 		{Name: "foreign", Short: "no other cluster or container engine is on the host", run: eachHost(checkForeign)},

@@ -49,6 +49,9 @@ type World struct {
 	// was asked yet.
 	Etcd *EtcdWorld
 
+	// Endpoints is where the API servers are to be reached, and what was met there.
+	Endpoints
+
 	// Pushed says that files are always given to the hosts over the connection: they are
 	// uploaded to /tmp, all that a host needs before the first is put in its place.
 	Pushed bool

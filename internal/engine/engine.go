@@ -144,6 +144,8 @@ type Session struct {
 	externalEtcd *check.EtcdWorld
 	// links are the connections between hosts that were tried.
 	links links
+	// met is what hosts met where the API servers are to be reached.
+	met check.Endpoints
 	// targets are what is known of the hosts that were seen, for API objects. Unlike those
 	// of the members, they stay what they were when the plan was made.
 	targets map[string]plan.Target

@@ -56,8 +56,9 @@ type wayLab struct {
 	starts  map[string]int
 	// steps has what was opened, moved and closed, in order.
 	steps []string
-	// stuck keeps the virtual IP from being taken.
-	stuck bool
+	// stuck keeps the virtual IP from being taken; balanced is set when a load balancer of the user's
+	// leads to all API servers.
+	stuck, balanced bool
 	// acts counts scripts that change a host; the one of that number is cut, 0 for none.
 	acts, cut int
 }
@@ -218,6 +219,8 @@ func (l *wayLab) reached(from, addr string) []string {
 			way = l.roots[from].Read(haproxyManifest) != ""
 		case ip == "10.111.0.5":
 			way = l.roots[h.Name].Read(keepalivedManifest) != "" && !l.isStuck()
+		case ip == "lb.example.com":
+			way = l.balanced
 		}
 		if way && l.hasAPI(h.Name) {
 			names = append(names, h.Name)
@@ -236,7 +239,7 @@ func (l *wayLab) isStuck() bool {
 func (l *wayLab) waysOf(name string) map[string]bool {
 	root := l.roots[name]
 	words := map[string]bool{"haproxy": root.Read(haproxyManifest) != "", "keepalived": root.Read(keepalivedManifest) != ""}
-	for _, way := range []string{"127.0.0.1", "10.111.0.5"} {
+	for _, way := range []string{"127.0.0.1", "10.111.0.5", "lb.example.com"} {
 		words["named "+way] = named(root.Read(apiCertificate), way)
 	}
 	words["goes to "+serverOf(root.Read(kubeletConf))] = true
@@ -418,7 +421,7 @@ func TestMigrationInPart(t *testing.T) {
 	l.atVIP()
 	for _, hosts := range []string{"w1", "cp1", "cp1,cp2,w1"} {
 		limit(l, hosts)
-		requireFault(t, l.apply(), fault.BadInput, "--limit leaves it out", "run without --limit")
+		requireFault(t, l.apply(), fault.BadInput, "which takes cp3 to have a certificate for 10.111.0.5 first, and --limit leaves it out")
 		for _, step := range l.taken() {
 			if strings.Contains(step, " - ") || strings.Contains(step, "goes to") {
 				t.Errorf("limited to %s: %s", hosts, step)
@@ -455,7 +458,7 @@ func TestMigrationTakesAllPhases(t *testing.T) {
 	l.steps = nil
 	l.atVIP()
 	l.defaultsWith(func(o *engine.Options) { o.Only = map[string]bool{"kubeconfigs": true, "kubelet": true} })
-	requireFault(t, l.apply(), fault.BadInput, "--phase leaves out", "run without --phase")
+	requireFault(t, l.apply(), fault.BadInput, "is sent to https://10.111.0.5:6443, which takes the phases load-balancer, pki, vip first, and --phase leaves out pki")
 	if steps := l.taken(); len(steps) > 0 {
 		t.Errorf("done all the same: %q", steps)
 	}

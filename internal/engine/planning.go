@@ -46,6 +46,7 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	p.States = w.States()
 	var tried sync.WaitGroup
 	tried.Go(func() { s.tryLinks(ctx, w, false) })
+	tried.Go(func() { s.tryEndpoints(ctx) })
 	if err = s.target(ctx); err == nil {
 		err = s.foresee(ctx)
 	}
@@ -53,7 +54,7 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 		err = s.planHosts(ctx)
 	}
 	tried.Wait()
-	found, refused := s.preflight(check.Artifacts, check.Reach, check.ExternalEtcd, check.ExternalEtcdData)
+	found, refused := s.preflight(check.Artifacts, check.Reach, check.Endpoint, check.ExternalEtcd, check.ExternalEtcdData)
 	p.Checks = append(p.Checks, found...)
 	switch {
 	case refused != nil:
@@ -183,6 +184,7 @@ func (s *Session) checkWorld() check.World {
 	}
 	_, w.EvictionSet = s.Cluster.KubeletConfig["evictionHard"]
 	w.ClusterID, w.CAFingerprint = s.knownID(), s.knownID()
+	w.Endpoints = s.endpoints()
 	w.Closed, w.Unprobed = s.links.closed, s.links.unprobed
 	w.Etcd = s.externalEtcd
 	for _, m := range s.hosts {

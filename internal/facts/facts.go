@@ -2,6 +2,7 @@ package facts
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -173,6 +174,15 @@ func (f Facts) Interface(addr netip.Addr) (Interface, bool) {
 		}
 	}
 	return Interface{}, false
+}
+
+// Named returns the interface of a name, and whether there is one.
+func (f Facts) Named(name string) (Interface, bool) {
+	i := slices.IndexFunc(f.Interfaces, func(iface Interface) bool { return iface.Name == name })
+	if i < 0 {
+		return Interface{}, false
+	}
+	return f.Interfaces[i], true
 }
 
 // Mount returns the file system that a path asked about by the script is on.
