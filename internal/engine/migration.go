@@ -149,14 +149,15 @@ func (s *Session) closeWays(ctx context.Context) error {
 		return err
 	}
 	s.emit(report.Event{Kind: report.Notice, Message: "all clients go by the ways to the API servers that are wanted: the others are taken away"})
-	only := s.ways()
-	for _, p := range s.Phases {
-		if p.Verify {
-			only[p.Name] = true
-		}
-	}
 	s.rollout = newRollout(s.wanted())
-	return s.walk(ctx, walk{only: only, hosts: s.wanted(), prunes: true})
+	if err := s.walk(ctx, walk{only: s.ways(), hosts: s.wanted(), prunes: true}); err != nil {
+		return err
+	}
+	verifying := map[string]bool{}
+	for _, p := range s.Phases {
+		verifying[p.Name] = p.Verify
+	}
+	return s.walk(ctx, walk{only: verifying, hosts: s.wanted()})
 }
 
 // awaitWays returns when every API server has the names under which clients will ask for it, and every
@@ -226,7 +227,7 @@ func (s *Session) awaitWay(ctx context.Context, m *member, phase string, config 
 	condition := answer{client.APIReady(), what}
 	if !m.wanted {
 		if done, detail, err := condition.Check(ctx); !done {
-			return fault.New(fault.BadInput, "nobody is sent where %s is not reached: waiting for %s would be in vain, and --limit leaves it out (%s%s)", m.Name, what, detail, errText(err)).
+			return fault.New(fault.BadInput, "clients are sent elsewhere, which takes %s first, and --limit leaves it out: %s%s", what, detail, errText(err)).
 				On(m.Name).WithHint("run without --limit")
 		}
 		return nil
