@@ -227,13 +227,14 @@ func (r *reader) watch(ctx context.Context, client *kubernetes.Clientset) {
 func (r *reader) note(ctx context.Context, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var refused *net.OpError
+	var wrong *tls.CertificateVerificationError
+	var broken net.Error
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
 		r.longest = max(r.longest, time.Since(r.good))
 		r.answers, r.good = r.answers+1, time.Now()
-	case errors.As(err, &refused) || strings.Contains(err.Error(), "EOF") || strings.Contains(err.Error(), "GOAWAY"):
+	case errors.As(err, &broken) && !errors.As(err, &wrong): // refused, reset, or without an answer in time
 	default:
 		r.faults = append(r.faults, fmt.Sprintf("at %s: %v", r.name, err))
 	}
