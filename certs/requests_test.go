@@ -191,3 +191,34 @@ func TestEveryRequestCanBeIssuedAndIsKept(t *testing.T) {
 		}
 	}
 }
+
+// Names are taken over from a certificate that the authority has signed for the same subject, and from
+// no other: an address that somebody else wrote there is signed for nobody.
+func TestWidened(t *testing.T) {
+	authority, stranger := newTestAuthority(t, "kubernetes"), newTestAuthority(t, "kubernetes")
+	old := serverRequest()
+	old.DNSNames, old.IPs = []string{"old.example.org"}, []netip.Addr{netip.MustParseAddr("10.0.0.9")}
+	other := old
+	other.CommonName = "other"
+	lone := issue(t, authority, old, testEnv())
+	for name, tt := range map[string]struct {
+		pair Pair
+		want bool
+	}{
+		"ours":            {lone, true},
+		"none":            {Pair{}, false},
+		"of a stranger":   {issue(t, stranger, old, testEnv()), false},
+		"of another name": {issue(t, authority, other, testEnv()), false},
+		"without its key": {Pair{CertPEM: lone.CertPEM, KeyPEM: issue(t, authority, old, testEnv()).KeyPEM}, false},
+	} {
+		want := serverRequest()
+		if tt.want {
+			want.DNSNames = []string{"old.example.org", "server", "server.example.org"}
+			want.IPs = []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("fd00::1")}
+		}
+		got := serverRequest().Widened(tt.pair, authority)
+		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
