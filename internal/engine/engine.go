@@ -130,6 +130,8 @@ type Session struct {
 	etcd    etcdState
 	// closes is set when the plan takes ways to the API servers away.
 	closes bool
+	// keeps is set while ways are left that are wanted no more: then nothing at all is taken from hosts.
+	keeps bool
 	// rollout is nil until hosts are changed.
 	rollout *rollout
 	// manifests holds the upstream manifests of the addons by artifact name.

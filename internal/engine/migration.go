@@ -55,6 +55,7 @@ func summary(h plan.Host) []string {
 // keepWays compares the hosts of the run anew, with what leads to the API servers and is wanted no more
 // or without.
 func (s *Session) keepWays(keep bool) error {
+	s.keeps = keep
 	var errs []error
 	for _, m := range s.planned() {
 		m.target.KeepsWays = keep
