@@ -83,7 +83,7 @@ func (d *etcdHosts) wantWhole(t testing.TB) {
 		}
 	}
 	for _, host := range d.members() {
-		if diff := cmp.Diff(d.members(), votersIn(d.on(t, host, strings.Join(etcdctl("member", "list"), " ")))); diff != "" {
+		if diff := cmp.Diff(d.members(), votersIn(strings.Split(d.on(t, host, strings.Join(etcdctl("member", "list"), " ")), "\n"))); diff != "" {
 			t.Errorf("members that vote, as the one on %s says (-want +got):\n%s", host, diff)
 		}
 	}

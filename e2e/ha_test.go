@@ -115,7 +115,7 @@ func (c *cluster) wantReadyNodes(t testing.TB, nodes int) {
 // voters are the names of the members of etcd that vote, as the one on a host says.
 func (c *cluster) voters(t testing.TB, host string) []string {
 	t.Helper()
-	return votersIn(strings.Join(c.members(t, host), "\n"))
+	return votersIn(c.members(t, host))
 }
 
 // members are the lines of `etcdctl member list`, as the member on a host says, sorted.
@@ -139,11 +139,11 @@ func etcdctl(args ...string) []string {
 		"--cacert", pki + "ca.crt", "--cert", pki + "server.crt", "--key", pki + "server.key"}, args...)
 }
 
-// votersIn are the names of the members that vote, by etcdctl's list of members.
-func votersIn(list string) []string {
+// votersIn are the names of the members that vote, by the lines of `etcdctl member list`.
+func votersIn(list []string) []string {
 	var names []string
-	for line := range strings.Lines(list) { // ID, status, name, peer URLs, client URLs, learner
-		fields := strings.Split(strings.TrimSpace(line), ", ")
+	for _, m := range list { // ID, status, name, peer URLs, client URLs, learner
+		fields := strings.Split(m, ", ")
 		if len(fields) == 6 && fields[1] == "started" && fields[5] == "false" {
 			names = append(names, fields[2])
 		}

@@ -251,20 +251,23 @@ func (r *resolver) withoutNode(hosts []Placed) {
 			}
 		}
 		if !isNode {
-			r.needsNode(p.At, h.Labels, h.Annotations, h.Taints, "the host has the role etcd alone, without a kubelet, so that there is no node")
+			r.needsNode(p.At, forNode{len(h.Labels), len(h.Annotations), len(h.Taints)}, "the host has the role etcd alone, without a kubelet, so that there is no node")
 		}
 	}
 	for name, host := range others {
 		if g, ok := r.Groups[name]; ok && !nodes[name] {
-			r.needsNode(r.At.Key("groups", name), g.Labels, g.Annotations, g.Taints,
+			r.needsNode(r.At.Key("groups", name), forNode{len(g.Labels), len(g.Annotations), len(g.Taints)},
 				"the hosts of the group, such as "+host+", have the role etcd alone, without a kubelet, so that there is no node")
 		}
 	}
 }
 
+// forNode counts the settings of a host or a group that are for a node.
+type forNode struct{ labels, annotations, taints int }
+
 // needsNode refuses each kind of setting that is for a node.
-func (r *resolver) needsNode(at strict.Path, labels, annotations map[string]string, taints []Taint, why string) {
-	for key, given := range map[string]int{"labels": len(labels), "annotations": len(annotations), "taints": len(taints)} {
+func (r *resolver) needsNode(at strict.Path, settings forNode, why string) {
+	for key, given := range map[string]int{"labels": settings.labels, "annotations": settings.annotations, "taints": settings.taints} {
 		if given > 0 {
 			r.check.SuggestKey(at.Key(key), "", "%s that could have %s; remove them", why, key)
 		}

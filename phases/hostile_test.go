@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/catalog"
 	"kubewright/internal/plan"
@@ -38,7 +40,7 @@ func hostileTexts() []string {
 }
 
 // everything and its hosts have a value for every key that takes text; what excludes each other
-// stands in the second pair of files.
+// stands in other files.
 const everything = `apiVersion: kubewright.io/v1alpha1
 kind: Cluster
 metadata: {name: lab}
@@ -78,6 +80,33 @@ spec:
   artifacts: {source: directory, directory: files}
   inventory: hosts.yaml
 `
+
+// clientOfEtcd is a cluster on an etcd that somebody else runs.
+const clientOfEtcd = `apiVersion: kubewright.io/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  kubernetesVersion: 1.37.2
+  controlPlane: {etcd: {external: {endpoints: ["https://etcd.example.com:2379"], caFile: ca.crt, certFile: client.crt, keyFile: client.key}}}
+  hosts: [{name: cp1, address: 10.111.0.11, roles: [control-plane]}]
+`
+
+// givenByEtcd are the files that clientOfEtcd names.
+func givenByEtcd(t *testing.T) map[string]string {
+	t.Helper()
+	authority, err := certs.NewAuthority("somebody's", certs.ECDSAP256, env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := authority.Issue(certs.Request{CommonName: "client", Client: true}, env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"cluster.yaml": clientOfEtcd, "ca.crt": string(authority.CertPEM()),
+		"client.crt": string(client.CertPEM), "client.key": string(client.KeyPEM.Reveal()),
+	}
+}
 
 const apartHosts = `apiVersion: kubewright.io/v1alpha1
 kind: Inventory
@@ -216,11 +245,14 @@ func TestHostileTexts(t *testing.T) {
 		wanted[path] = true
 	}
 	s := &script{m: newMachine(t, "cp1", "vm")}
-	for _, files := range []map[string]string{inside, outside} {
+	for _, files := range []map[string]string{inside, outside, givenByEtcd(t)} {
 		if _, err := load(versions, files); err != nil {
 			t.Fatalf("without anything hostile: %v", err)
 		}
 		for file, text := range files {
+			if path.Ext(file) != ".yaml" {
+				continue
+			}
 			root, kind := reflect.TypeFor[spec.File](), "Cluster"
 			if file == "hosts.yaml" {
 				root, kind = reflect.TypeFor[inventory.File](), "Inventory"
