@@ -20,6 +20,7 @@ DROPS ?= 100
 SEED ?=
 LAB_FLAGS ?=
 APPLY_FLAGS ?=
+BENCH_FLAGS ?=
 
 # HOME is unset in some containers, and the caches, Go's too, have to be somewhere.
 HOME ?= $(CURDIR)/.home
@@ -228,8 +229,20 @@ e2e-ha: build artifacts ## let control planes die, and come and go, under client
 	export KUBEWRIGHT_E2E_DEATHS=6 KUBEWRIGHT_E2E_GROWTH=5
 	go test -tags e2e -run 'TestHighAvailability|TestGrowth' -timeout 90m -v -count=1 ./e2e
 
-.PHONY: bench
-bench: ## run the benchmarks
+# kubeadm is no part of a cluster, so it is built here only.
+.PHONY: bench bench-quick
+bench: build artifacts ## measure kubewright against kubeadm and against the floor, into bench/results
+bench-quick: build artifacts ## the same, once, and only what is most telling
+bench bench-quick:
+	@from=""
+	if [ "$(SOURCE)" = build ]; then
+		go run ./e2e/artifacts build -kubernetes $(KUBERNETES) -only kubeadm
+		from="-artifacts $$KUBEWRIGHT_CACHE/artifacts"
+	fi
+	go run ./bench -kubernetes $(KUBERNETES) $(if $(filter bench-quick,$@),-quick) $$from $(BENCH_FLAGS)
+
+.PHONY: bench-go
+bench-go: ## run the benchmarks of the packages
 	@go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: generate
