@@ -197,7 +197,7 @@ func TestPeersDoNotReachEachOther(t *testing.T) {
 // a new member who is there, that is said too.
 func TestJoiningMemberDoesNotStart(t *testing.T) {
 	for name, tc := range map[string]struct{ closed, says string }{
-		"for another reason":             {"", "waited 2s for the member of etcd on cp2 to start: nothing listens"},
+		"for another reason":             {"", "for the member of etcd on cp2 to start: nothing listens"},
 		"it does not reach the others":   {"cp1", "nothing listens; cp2 cannot reach cp1 (10.111.0.21) on 2380/tcp (etcd peers): timed out"},
 		"the others do not reach it yet": {"cp2", "to start: nothing listens"},
 	} {
@@ -207,7 +207,7 @@ func TestJoiningMemberDoesNotStart(t *testing.T) {
 			e.controlPlanes(2)
 			e.pulling["cp2"] = 1 << 30
 			e.closed[tc.closed] = true
-			e.with(func(o *engine.Options) { o.ReadyTimeout = 2 * time.Second })
+			e.with(func(o *engine.Options) { o.ReadyTimeout = 6 * time.Second })
 			err := e.apply()
 			requireFault(t, err, fault.ChangeFailed, "cp2: etcd: it has not become a member of etcd", tc.says)
 			if said := strings.Contains(err.Error(), "cannot reach"); said != (tc.closed == "cp1") {
@@ -224,8 +224,8 @@ func TestImageOfMemberTakesLong(t *testing.T) {
 	e := newEtcdLab(t, 1)
 	e.bringUp()
 	e.controlPlanes(2)
-	e.pulling["cp2"] = 6 // more than a second
-	e.with(func(o *engine.Options) { o.JoinTimeout = time.Second })
+	e.pulling["cp2"] = 9 // takes longer
+	e.with(func(o *engine.Options) { o.JoinTimeout = 3 * time.Second })
 	e.mustApply()
 	e.requireLog("add cp2", "cp2 etcd kubelet", "promote cp2", "cp2 api")
 	e.requireMembers("cp1", "cp2")
@@ -237,7 +237,7 @@ func TestAnswerToPromotionIsLost(t *testing.T) {
 	e.bringUp()
 	e.controlPlanes(2)
 	e.unanswered = true
-	e.with(func(o *engine.Options) { o.JoinTimeout = time.Second })
+	e.with(func(o *engine.Options) { o.JoinTimeout = 3 * time.Second })
 	e.mustApply()
 	e.requireLog("add cp2", "cp2 etcd kubelet", "promote cp2", "cp2 api")
 	e.requireMembers("cp1", "cp2")
