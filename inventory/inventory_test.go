@@ -40,6 +40,22 @@ func TestSelect(t *testing.T) {
 		{"all:!control-plane:!worker2", "worker1 worker10.example.com"},
 		{"!worker2,worker", "worker1 worker10.example.com"},
 		{"worker2,cp1,,cp1", "cp1 worker2"},
+		{"workers:!gpu", "worker2 worker10.example.com"},
+		{"control-planes", "cp1"},
+		{"worker:&rack-a", "worker1"},
+		{"&rack-a", "cp1 worker1"},
+		{"worker,cp1:&rack-a:!gpu", "cp1"},
+		{"worker[1:2]", "worker2 worker10.example.com"},
+		{"worker?[1:2]", "worker2"},
+		{"worker[0]", "worker1"},
+		{"workers[-1]", "worker10.example.com"},
+		{"workers[1:]", "worker2 worker10.example.com"},
+		{"workers[0:1]", "worker1 worker2"},
+		{"cp[1:3]", "cp1"},
+		{"cp[1:3],worker[0]:!etcd", "worker1"},
+		{"~worker\\d$", "worker1 worker2"},
+		{"~(cp|worker1)", "cp1 worker1 worker10.example.com"},
+		{"worker[1:20].example.com", "worker10.example.com"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.expression, func(t *testing.T) {
@@ -73,6 +89,14 @@ func TestSelectRefuses(t *testing.T) {
 		"cp1,master":     `no host, group or role is called "master"; there is GPU, control-plane, cp1, etcd, rack-a`,
 		"cp1:!nothing-x": `no host, group or role is called "nothing-x"`,
 		"cp1:!cp*":       "leaves no host",
+		"cp1:&worker":    "leaves no host",
+		"&":              "has an empty term",
+		"worker[3]":      "picks none of the 3 hosts of worker, which are counted from 0",
+		"worker[-4]":     "picks none of the 3 hosts",
+		"host[1:3]":      `no host, group or role is called "host[1:3]"`,
+		"host[3:1]x":     "the range ends before it begins",
+		"host[1:99999]x": "there are too many hosts",
+		"~(":             "is no regular expression",
 	} {
 		if picked, err := inventory.Select(hosts(), expression); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: picked %v, error %v, want %q", expression, picked, err, want)
@@ -105,7 +129,7 @@ func TestSelectorsByRole(t *testing.T) {
 }
 
 func FuzzParseSelector(f *testing.F) {
-	for _, seed := range []string{"all", "cp1,worker*", "!a:b", "[", "[]a]", "[^a-z]", "\\", "!!", ",", "a,!*", "ä,É", "\x00", "[a-"} {
+	for _, seed := range []string{"all", "cp1,worker*", "!a:b", "[", "[]a]", "[^a-z]", "\\", "!!", ",", "a,!*", "ä,É", "\x00", "[a-", "w[1:3]:&x", "~^c.[0-9]", "worker[1:20].example.com", "a[1:2:0]", "cp[-1]"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, expression string) {
