@@ -49,7 +49,7 @@ func (r *resolver) hostsOf() bool {
 	}
 	source.Exists = r.Exists
 	placed, faults := inventory.Resolve(source)
-	r.placed = placed
+	r.placed, r.source = placed, source
 	r.check.Faults = append(r.check.Faults, faults...)
 	return true
 }

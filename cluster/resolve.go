@@ -32,14 +32,14 @@ type input struct {
 
 // resolve computes the cluster, and finds the faults that neither file shows alone. The cluster
 // is of use only if there are none, here or in what was read.
-func resolve(in input) (*Cluster, []Warning, spec.Faults) {
+func resolve(in input) (*resolver, *Cluster, spec.Faults) {
 	r := &resolver{
 		input: in, written: in.Spec.Spec,
 		check: strict.Checker{Doc: in.Spec.Doc()}, warn: strict.Checker{Doc: in.Spec.Doc()},
 	}
 	if in.Spec.Doc().Broken(strict.At()) { // not a YAML document: say no more about it
 		r.hostsOf()
-		return nil, nil, r.check.Faults
+		return r, nil, r.check.Faults
 	}
 	r.release()
 	r.hosts()
@@ -50,7 +50,7 @@ func resolve(in input) (*Cluster, []Warning, spec.Faults) {
 	r.ignored()
 	c := r.cluster()
 	r.warnings(c)
-	return c, r.warn.Faults.Sorted(), r.check.Faults
+	return r, c, r.check.Faults
 }
 
 // resolver is the state of one resolve.
@@ -61,6 +61,7 @@ type resolver struct {
 	warn     strict.Checker
 	hostFile *strict.Document // where the hosts stand
 	hostsAt  strict.Path
+	source   inventory.Source
 	placed   []inventory.Placed
 	rel      catalog.Release
 	net      Network

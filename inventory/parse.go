@@ -14,6 +14,15 @@ func Parse(name string, data []byte) (*File, strict.Faults) {
 	return f, faults
 }
 
+// ParseTree is Parse for an inventory that another one was made into. Its faults name the places
+// where the values were taken from.
+func ParseTree(name string, tree strict.Tree) (*File, strict.Faults) {
+	f := &File{}
+	doc, faults := strict.DecodeTree(name, tree, f)
+	f.doc = doc
+	return f, faults
+}
+
 // Source returns the hosts of the file for Resolve.
 func (f *File) Source() Source {
 	return Source{

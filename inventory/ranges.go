@@ -56,7 +56,7 @@ func expandRange(text string, most int) (items []string, problem string) {
 	if first == "" {
 		first = "0"
 	}
-	format := func(i int) string { return strconv.Itoa(i) }
+	format := strconv.Itoa
 	from, err := strconv.Atoi(first)
 	to, errTo := strconv.Atoi(last)
 	switch {

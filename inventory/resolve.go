@@ -2,10 +2,10 @@ package inventory
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"kubewright/spec/strict"
@@ -42,6 +42,8 @@ type Placed struct {
 	// RolesKnown is false where what was written about the roles could not be understood, so
 	// that nothing follows from a role that is missing.
 	RolesKnown bool
+
+	index int // of the host in the Source
 }
 
 // Resolve merges groups and defaults into the hosts and checks them; the hosts are sorted by
@@ -92,7 +94,7 @@ func (r *resolver) host(i int, spec HostSpec) Placed {
 	at := r.At.Key("hosts").Index(i)
 	// A good one has no @; what is wrong with the others is said without the password.
 	spec.Name, spec.Address, spec.NodeIP = strict.WithoutPassword(spec.Name), strict.WithoutPassword(spec.Address), strict.WithoutPassword(spec.NodeIP)
-	p := Placed{At: at, Host: Host{
+	p := Placed{At: at, index: i, Host: Host{
 		Name: strings.ToLower(spec.Name), Address: spec.Address, Groups: slices.Clone(spec.Groups),
 		Labels: map[string]string{}, Annotations: map[string]string{},
 	}}
@@ -318,8 +320,11 @@ func (r *resolver) taken(owner *strict.Path, at strict.Path, what string) bool {
 	}
 	first := r.Doc.Fault(*owner, "", "")
 	where := first.Path
-	if first.Line > 0 {
-		where += " in line " + strconv.Itoa(first.Line)
+	switch {
+	case first.File != r.Doc.Fault(at, "", "").File:
+		where += fmt.Sprintf(" in %s:%d", first.File, first.Line)
+	case first.Line > 0:
+		where += fmt.Sprintf(" in line %d", first.Line)
 	}
 	r.check.Refuse(at, "%s is taken by %s", what, where)
 	return true

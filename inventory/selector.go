@@ -181,11 +181,12 @@ func parseTerm(part, expression string) (term, error) {
 	if m := positionAt().FindStringSubmatch(pattern); m != nil {
 		t.at = positionOf(m)
 	}
-	names, problem := []string{pattern}, ""
+	names := []string{pattern}
 	if role, ok := strings.CutSuffix(pattern, "s"); ok && slices.Contains(roleNames(Roles()), role) {
 		names = append(names, role) // workers, as everybody says
 	}
 	if strings.Contains(pattern, ":") {
+		var problem string
 		if names, problem = ExpandRanges(pattern, mostNames); problem != "" && t.at == nil {
 			return t, fmt.Errorf("the term %q of the selector %q: %s", part, expression, problem)
 		}

@@ -18,6 +18,28 @@ type Faults = strict.Faults
 func Parse(name string, data []byte) (*File, Faults) {
 	f := &File{}
 	doc, faults := strict.Decode(name, data, f)
+	return f.check(doc, faults)
+}
+
+// ParseOver is Parse for a cluster file beside an inventory that says something of the cluster too:
+// what the file does not say is taken from there, and where both speak, the file wins. The values
+// that differ are returned.
+func ParseOver(name string, data []byte, below strict.Tree) (*File, []strict.Override, Faults) {
+	f := &File{}
+	doc, overrides, faults := strict.Underlay(name, data, below, f)
+	f, faults = f.check(doc, faults)
+	return f, overrides, faults
+}
+
+// ParseTree is Parse for a cluster that is described by its inventory alone.
+func ParseTree(name string, tree strict.Tree) (*File, Faults) {
+	f := &File{}
+	doc, faults := strict.DecodeTree(name, tree, f)
+	return f.check(doc, faults)
+}
+
+// check fills in the defaults of a file that was decoded, and adds the faults of its values.
+func (f *File) check(doc *strict.Document, faults Faults) (*File, Faults) {
 	f.doc = doc
 	if err := strict.Default(f); err != nil { // a mistake in the tags of the types
 		return f, append(faults, doc.Fault(strict.At(), err.Error(), ""))

@@ -55,8 +55,8 @@ type Spec struct {
 	Rollout Rollout `yaml:"rollout"`
 	// SSH is how to log in to the hosts, unless the inventory, a group or a host says otherwise.
 	SSH inventory.SSHSpec `yaml:"ssh"`
-	// Inventory says where the hosts stand. Text is the path of an inventory file, relative to
-	// this file. Give either this or hosts.
+	// Inventory says where the hosts stand. Text is the path of an inventory, relative to this
+	// file: one of kubewright's form, of Ansible's, or a table. Give either this or hosts.
 	Inventory InventorySource `yaml:"inventory"`
 	// Groups are settings that several of the hosts below share.
 	Groups map[string]inventory.GroupSpec `yaml:"groups"`

@@ -261,6 +261,16 @@ func TestImagesList(t *testing.T) {
 	}
 }
 
+// standing are places in a file by the keys of what stands there.
+func standing(file string, places ...string) map[string]string {
+	all := map[string]string{}
+	for _, p := range places {
+		key, place, _ := strings.Cut(p, " ")
+		all[key] = file + ":" + place
+	}
+	return all
+}
+
 func TestInventoryShow(t *testing.T) {
 	file := write(t, "cluster.yaml", clusterYAML(
 		"name: CP1, address: 192.0.2.1, roles: [control-plane], ssh: {user: ops, password: 'env:SECRET'}",
@@ -273,15 +283,16 @@ worker1  w1.example.com  192.0.2.2  worker
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	o := kubewright(t, "inventory", "show", "-f", file, "-o", "json").want(t, 0)
-	var hosts []hostDocument
-	o.decode(t, &hosts)
-	wantHosts := []hostDocument{
-		{Name: "cp1", Address: "192.0.2.1", NodeIP: "192.0.2.1", Roles: []inventory.Role{"control-plane", "etcd"},
-			Groups: []string{}, Labels: map[string]string{}, Annotations: map[string]string{}, Taints: []string{}, User: "ops", Port: 22},
-		{Name: "worker1", Address: "w1.example.com", NodeIP: "192.0.2.2", Roles: []inventory.Role{"worker"},
-			Groups: []string{}, Labels: map[string]string{"disk": "ssd"}, Annotations: map[string]string{"rack": "r1"}, Taints: []string{"a=b:NoSchedule"}, User: "root", Port: 22},
-	}
-	if diff := cmp.Diff(wantHosts, hosts); diff != "" {
+	var got inventoryDocument
+	o.decode(t, &got)
+	want1, want2 := hostDocument{Name: "cp1", Address: "192.0.2.1", NodeIP: "192.0.2.1", Roles: []inventory.Role{"control-plane", "etcd"},
+		Groups: []string{}, Labels: map[string]string{}, Annotations: map[string]string{}, Taints: []string{}, User: "ops", Port: 22,
+		From: standing(file, "name 7:14", "address 7:28", "roles 7:46", "ssh.user 7:75", "ssh.password 7:90")},
+		hostDocument{Name: "worker1", Address: "w1.example.com", NodeIP: "192.0.2.2", Roles: []inventory.Role{"worker"},
+			Groups: []string{}, Labels: map[string]string{"disk": "ssd"}, Annotations: map[string]string{"rack": "r1"}, Taints: []string{"a=b:NoSchedule"}, User: "root", Port: 22,
+			From: standing(file, "name 8:14", "address 8:32", "nodeIP 8:56", "roles 8:74", "labels.disk 8:99", "annotations.rack 8:125", "taints[0] 8:139")}
+	want3 := inventoryDocument{Hosts: []hostDocument{want1, want2}, Cluster: []settingDocument{}, Variables: []variableDocument{}}
+	if diff := cmp.Diff(want3, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if strings.Contains(o.out, "SECRET") || strings.Contains(o.out, "null") {

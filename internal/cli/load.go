@@ -25,22 +25,39 @@ type clusterFiles struct {
 
 func (f *clusterFiles) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.file, "file", "f", "cluster.yaml", "the cluster's file")
-	cmd.Flags().StringVarP(&f.inventory, "inventory", "i", "", "the inventory file (default: the one that the cluster's file names)")
+	cmd.Flags().StringVarP(&f.inventory, "inventory", "i", "", "the inventory: a file of kubewright's, of Ansible's (INI, YAML, or a program that prints JSON), a folder of these, or a table (.csv); default: the one that the cluster's file names")
 }
 
 // load reads the files, and the outputs of Terraform where the hosts stand there. All faults of all
 // files come at once, and no host has been connected to. What is worth a second look is returned as
 // warnings.
 func (f *clusterFiles) load(cmd *cobra.Command) (c *cluster.Cluster, warnings []string, err error) {
+	d, warnings, err := f.describe(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d.Cluster, warnings, nil
+}
+
+// describe is load, and keeps what the cluster was made of.
+func (f *clusterFiles) describe(cmd *cobra.Command) (d *cluster.Description, warnings []string, err error) {
 	releases, err := catalog.Default()
 	if err != nil {
 		return nil, nil, err
 	}
+	programs := &programs{}
 	source := &terraformSource{cmd: cmd, prompt: newPrompt(cmd), apply: f.terraformApply, yes: f.yes}
-	c, found, err := cluster.Load(cluster.Files{
-		Cluster:   f.file,
-		Inventory: f.inventory,
-		Read:      func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) },
+	d, found, err := cluster.Describe(cluster.Files{
+		Cluster: f.file,
+		// The default is a guess. Who names a file wants it read.
+		Optional:   f.inventory != "" && !cmd.Flags().Changed("file"),
+		Inventory:  f.inventory,
+		Read:       func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) },
+		List:       listFolder,
+		Executable: executable,
+		Run: func(path string, args ...string) ([]byte, error) {
+			return programs.run(cmd.Context(), path, args...)
+		},
 		Terraform: source.outputs,
 		Exists: func(path string) error {
 			_, err := os.Stat(expandHome(path))
@@ -62,7 +79,7 @@ func (f *clusterFiles) load(cmd *cobra.Command) (c *cluster.Cluster, warnings []
 	for _, w := range found {
 		warnings = append(warnings, w.Error())
 	}
-	return c, warnings, nil
+	return d, append(warnings, programs.said...), nil
 }
 
 // aboutFiles makes a command that shows something of what the files say, and asks no host.

@@ -31,8 +31,7 @@ func (f *format) add(cmd *cobra.Command) {
 
 // Set implements pflag.Value.
 func (f *format) Set(word string) error {
-	switch wanted := format(word); wanted {
-	case formatText, formatJSON:
+	if wanted := format(word); wanted == formatText || wanted == formatJSON {
 		*f = wanted
 		return nil
 	}

@@ -1,6 +1,7 @@
 // Command gen writes the reference of the files a user writes: a JSON schema of each, for editors,
-// and a page to read. Both are made from the Go types of packages spec, inventory and
-// inventory/terraform and from the comments on their fields, so that they cannot say anything else than the program does.
+// and pages to read. They are made from the Go types of packages spec, inventory and
+// inventory/terraform, from the comments on their fields and from the rules on inventories of other
+// forms, so that they cannot say anything else than the program does.
 package main
 
 import (
@@ -69,5 +70,6 @@ func generate(root string) (map[string][]byte, error) {
 		"docs/reference/inventory.schema.json": inventorySchema,
 		"docs/reference/terraform.schema.json": outputSchema,
 		"docs/reference/cluster.md":            page,
+		"docs/reference/inventories.md":        inventoriesPage(),
 	}, nil
 }

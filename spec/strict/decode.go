@@ -23,35 +23,36 @@ const largestDocument = 200_000
 // The Document is never nil, and what was understood is in the struct even if there are faults,
 // so that further checks can add theirs; see Document.Broken. Defaults are not filled in.
 func Decode(file string, data []byte, into any) (*Document, Faults) {
-	doc := &Document{file: file, places: map[string]place{}, broken: map[string]bool{}}
-	root, faults := parse(file, data)
+	root, faults := Parse(file, data)
 	if faults != nil {
-		doc.broken[""] = true
-		return doc, faults
+		return &Document{file: file, places: map[string]place{}, broken: map[string]bool{"": true}}, faults
 	}
-	v := reflect.ValueOf(into).Elem()
-	d := &decoder{doc: doc, root: v.Type(), budget: largestDocument, expanding: map[*yaml.Node]bool{}}
-	doc.places[""] = place{key: at(root), value: at(root)}
-	d.value(root, v, Path{}, Rule{})
-	return doc, d.faults
+	return DecodeTree(file, Tree{Root: root}, into)
 }
 
 // decoder is the state of one Decode.
 type decoder struct {
 	doc       *Document
 	root      reflect.Type
+	origins   map[*yaml.Node]Origin
 	faults    Faults
 	budget    int
 	expanding map[*yaml.Node]bool // anchors that are being decoded, to refuse cycles
 }
 
-func at(n *yaml.Node) position { return position{n.Line, n.Column} }
+// at is where a node stands, in the document or in the file that it was taken from.
+func (d *decoder) at(n *yaml.Node) position {
+	if o, ok := d.origins[n]; ok {
+		return position{line: o.Line, column: o.Column, file: o.File, name: o.Name}
+	}
+	return position{line: n.Line, column: n.Column}
+}
 
 // refuse records a fault of the node and marks the path as not understood.
 func (d *decoder) refuse(n *yaml.Node, path Path, message, suggestion string) {
 	d.doc.broken[path.String()] = true
-	d.faults = append(d.faults, Fault{File: d.doc.file, Line: n.Line, Column: n.Column,
-		Path: path.shown(), Message: message, Suggestion: suggestion})
+	f := Fault{File: d.doc.file, Path: path.shown(), Message: message, Suggestion: suggestion}
+	d.faults = append(d.faults, d.at(n).mark(f, ""))
 }
 
 // spend takes from the budget of values; false says, and once records, that it is exhausted.
@@ -252,7 +253,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path Path, rule Rule) {
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, item := range n.Content {
 		below := path.Index(i)
-		d.doc.places[below.String()] = place{key: at(item), value: at(item)}
+		d.doc.places[below.String()] = place{key: d.at(item), value: d.at(item)}
 		if isNull(item) {
 			d.refuse(item, below, "this item is empty; remove it or write a value", "")
 			continue
@@ -291,7 +292,7 @@ func (d *decoder) freeList(n *yaml.Node, path Path) []any {
 	decoded := make([]any, len(n.Content))
 	for i, item := range n.Content {
 		below := path.Index(i)
-		d.doc.places[below.String()] = place{key: at(item), value: at(item)}
+		d.doc.places[below.String()] = place{key: d.at(item), value: d.at(item)}
 		d.value(item, reflect.ValueOf(&decoded[i]).Elem(), below, Rule{})
 	}
 	return decoded

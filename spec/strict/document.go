@@ -22,7 +22,12 @@ type Document struct {
 // place is where a value stands, and where its key does. A list item is its own key.
 type place struct{ key, value position }
 
-type position struct{ line, column int }
+// position is a place in the document's own file, or in another one that file names; name is what
+// the value is called there.
+type position struct {
+	line, column int
+	file, name   string
+}
 
 // File is the name the document was decoded under.
 func (d *Document) File() string { return d.file }
@@ -85,8 +90,7 @@ func (d *Document) BrokenBelow(at Path) bool {
 func (d *Document) Fault(at Path, message, suggestion string) Fault {
 	f := Fault{File: d.file, Path: d.own(at).shown(), Message: message, Suggestion: suggestion}
 	if p, ok := d.places[at.String()]; ok && d.elsewhere == nil {
-		f.Line, f.Column = p.value.line, p.value.column
-		return f
+		return p.value.mark(f, "")
 	}
 	return d.placed(f, at)
 }
@@ -101,11 +105,11 @@ func (d *Document) placed(f Fault, at Path) Fault {
 	if d.elsewhere != nil {
 		return f
 	}
-	for {
+	for missing := ""; ; {
 		if p, ok := d.places[at.String()]; ok {
-			f.Line, f.Column = p.key.line, p.key.column
-			return f
+			return p.key.mark(f, missing)
 		}
+		missing = at.elem + missing
 		up, ok := at.up()
 		if !ok {
 			return f
@@ -114,8 +118,9 @@ func (d *Document) placed(f Fault, at Path) Fault {
 	}
 }
 
-// parse reads the one YAML document of a file.
-func parse(file string, data []byte) (*yaml.Node, Faults) {
+// Parse reads the one YAML document of a file, without looking at what it says. Its faults are those
+// of the syntax, among them that there is no document.
+func Parse(file string, data []byte) (*yaml.Node, Faults) {
 	text, faults := checkBytes(file, data)
 	if faults != nil {
 		return nil, faults

@@ -80,7 +80,7 @@ func (d *decoder) entries(n *yaml.Node, path Path) ([]entry, bool) {
 	}
 	// Last, for merging has recorded the places of the keys that these override.
 	for _, e := range entries {
-		d.doc.places[e.path.String()] = place{key: at(e.key), value: at(e.value)}
+		d.doc.places[e.path.String()] = place{key: d.at(e.key), value: d.at(e.value)}
 	}
 	return entries, true
 }
