@@ -218,7 +218,7 @@ func (r *reader) watch(ctx context.Context, client *kubernetes.Clientset) {
 			}
 			continue
 		}
-		for range events.ResultChan() { //nolint:revive // that it ends is what is waited for
+		for range events.ResultChan() { // that it ends is what is waited for
 		}
 	}
 }
@@ -310,11 +310,12 @@ func (c *cluster) wantMoved(t testing.TB, w ways) {
 	})
 }
 
-// wantNowhere checks that no host has a text in its configuration, or as an address, and no ConfigMap.
+// wantNowhere checks that no host has a text in its configuration, or as an address, and no ConfigMap. The
+// manifest tells what was there as well, and that it was taken away.
 func (l *lab) wantNowhere(t testing.TB, text string) {
 	t.Helper()
 	for _, n := range l.nodes(t) {
-		files := l.on(t, n.Name, "grep -rlwF '"+text+"' /etc/kubernetes /etc/cni /etc/systemd /etc/containerd /var/lib/kubelet /var/lib/kubewright 2>/dev/null || true")
+		files := l.on(t, n.Name, "grep -rlwF --exclude=manifest '"+text+"' /etc/kubernetes /etc/cni /etc/systemd /etc/containerd /var/lib/kubelet /var/lib/kubewright 2>/dev/null || true")
 		if files != "" {
 			t.Errorf("%s has %s in %s", n.Name, text, files)
 		}

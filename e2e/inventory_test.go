@@ -92,7 +92,7 @@ kube_control_plane
 [kube_node]
 worker[1:1]
 `,
-		"ansible/group_vars/all/login.yml": fmt.Sprintf("ansible_user: %s\nansible_become: true\nansible_ssh_private_key_file: %s/id_ed25519\nansible_become_password: \"{{ lookup('file', '%s/sudo_password') }}\"\n", shown.Hosts[0].User, dir, dir),
+		"ansible/group_vars/all/login.yml":               fmt.Sprintf("ansible_user: %s\nansible_become: true\nansible_ssh_private_key_file: %s/id_ed25519\nansible_become_password: \"{{ lookup('file', '%s/sudo_password') }}\"\n", shown.Hosts[0].User, dir, dir),
 		"ansible/group_vars/k8s_cluster/k8s-cluster.yml": "kube_network_plugin: calico\nkube_pods_subnet: 10.77.0.0/16\nhelm_enabled: false\n",
 		"ansible/group_vars/kube_node.yml":               "node_labels:\n  example.com/pool: general\n",
 		"ansible.yaml":                                   clusterFile,

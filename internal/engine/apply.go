@@ -121,27 +121,25 @@ func (s *Session) applyHost(ctx context.Context, m *member, w walk) (err error) 
 		if err := s.afterFirstMembers(ctx, m, segment); err != nil {
 			return err
 		}
-		if w.pace != nil {
-			err = w.pace.act(ctx, m, in, act)
-		} else {
-			err = act(ctx, m, in)
-		}
-		if err != nil {
+		if err := w.pace.act(ctx, m, in, act); err != nil {
 			return err
 		}
 		for _, p := range segment {
-			if p.Ready != nil && names[p.Name] {
-				if err := s.awaitAll(ctx, p.Name, m.Name, p.Ready(s.Cluster, []inventory.Host{m.Host})); err != nil {
-					return err
-				}
+			if err := s.awaitReady(ctx, m, p, names); err != nil {
+				return err
 			}
 			w.done.set(p.Name, m.Name, nil)
 		}
 	}
-	if w.pace == nil {
+	return w.pace.release(ctx, m)
+}
+
+// awaitReady waits for what a phase that was run on a host brings about there.
+func (s *Session) awaitReady(ctx context.Context, m *member, p plan.Phase, ran map[string]bool) error {
+	if p.Ready == nil || !ran[p.Name] {
 		return nil
 	}
-	return w.pace.release(ctx, m)
+	return s.awaitAll(ctx, p.Name, m.Name, p.Ready(s.Cluster, []inventory.Host{m.Host}))
 }
 
 func (w walk) phasesToRun(segment []plan.Phase) map[string]bool {

@@ -178,13 +178,14 @@ func (s *Session) notElsewhere() error {
 func (s *Session) verifyExternalEtcd(ctx context.Context) []kube.Check {
 	var checks []kube.Check
 	for _, m := range s.wanted() {
-		if m.Has(inventory.RoleControlPlane) {
-			start := s.Now()
-			results := along(s.waysToEtcd([]*member{m}), func(way way) endpointHealth { return s.endpointHealth(ctx, way) })
-			c := healthCheck(results)
-			c.Node, c.Duration = m.Name, s.Now().Sub(start)
-			checks = append(checks, c)
+		if !m.Has(inventory.RoleControlPlane) {
+			continue
 		}
+		start := s.Now()
+		results := along(s.waysToEtcd([]*member{m}), func(way way) endpointHealth { return s.endpointHealth(ctx, way) })
+		c := healthCheck(results)
+		c.Node, c.Duration = m.Name, s.Now().Sub(start)
+		checks = append(checks, c)
 	}
 	return checks
 }

@@ -113,20 +113,20 @@ func (l *wayLab) atVIP() {
 
 // realWays are the small phases, with those that lead to the API servers as they are.
 func (l *wayLab) realWays() []plan.Phase {
-	real := map[string]plan.Phase{}
+	ours := map[string]plan.Phase{}
 	for _, p := range phases.All() {
 		if slices.Contains([]string{"pki", "kubeconfigs", "load-balancer", "vip"}, p.Name) {
 			p.After = nil
-			real[p.Name] = p
+			ours[p.Name] = p
 		}
 	}
-	pki := real["pki"]
+	pki := ours["pki"]
 	pki.After = []plan.Edge{plan.AllHosts("authorities")}
 	var list []plan.Phase
 	for _, p := range l.phases {
 		switch p.Name {
 		case "etcd":
-			list = append(list, pki, real["kubeconfigs"], real["load-balancer"], real["vip"])
+			list = append(list, pki, ours["kubeconfigs"], ours["load-balancer"], ours["vip"])
 		case "kubelet":
 			desire := p.Desire
 			p.Desire = func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {

@@ -16,7 +16,8 @@ import (
 	"kubewright/internal/resource"
 )
 
-// workers takes the workers of a cluster that runs through what their pods notice, a few at a time.
+// workers takes the workers of a cluster that runs through what their pods notice, a few at a time; nil
+// holds nobody up.
 type workers struct {
 	*Session
 	// nodes are those that were nodes before this run, and marked those whose nodes an earlier run has
@@ -106,6 +107,9 @@ func disruptionOf(m *member, phases map[string]bool) (d disruption, found bool) 
 
 // act is what act does, for a worker in its turn.
 func (w *workers) act(ctx context.Context, m *member, in part, act func(context.Context, *member, part) error) error {
+	if w == nil {
+		return act(ctx, m, in)
+	}
 	d, found := disruptionOf(m, in.phases)
 	if !found || !w.nodes[m.Name] {
 		return act(ctx, m, in)

@@ -151,7 +151,7 @@ func (w *workers) uncordon(ctx context.Context, m *member) error {
 // release uncordons the node of a worker that an earlier run has cordoned and did not bring back, now
 // that this run is through with its host. Whoever holds the host's lock has no other run at work there.
 func (w *workers) release(ctx context.Context, m *member) error {
-	if !w.marked[m.Name] || !w.nodes[m.Name] {
+	if w == nil || !w.marked[m.Name] || !w.nodes[m.Name] {
 		return nil
 	}
 	client, err := w.chooseAPI(ctx)

@@ -129,7 +129,8 @@ func (r *Runner) at(path string) (*tfexec.Terraform, error) {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
 	tf.SetStdout(&r.screen)
-	return tf, tf.SetWaitDelay(0) // no limit: it is waited for until it ends
+	err = tf.SetWaitDelay(0) // no limit: it is waited for until it ends
+	return tf, err
 }
 
 // Close removes what was kept while the program was worked with.

@@ -26,11 +26,14 @@ type fake struct {
 	out     io.Writer
 }
 
+// failure is what terraform-exec makes of a program that fails.
+const failure = "exit status 1\n\nError: no\n\n  why it is so\n"
+
 func (f *fake) call(command, says string) error {
 	f.calls = append(f.calls, command)
 	_, _ = io.WriteString(f.out, says)
 	if f.fails == command {
-		return errors.New("exit status 1\n\nError: no\n\n  why it is so\n")
+		return errors.New(failure)
 	}
 	return nil
 }
