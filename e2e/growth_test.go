@@ -15,9 +15,9 @@ import (
 const (
 	// growsTo is how many control planes TestGrowth comes to where KUBEWRIGHT_E2E_GROWTH says nothing.
 	growsTo = 3
-	// joinLimit is within which a run gives up on a member that cannot join: the two minutes that one
-	// gets, and what comes before and after them.
-	joinLimit = 4 * time.Minute
+	// joinLimit is within which a run gives up on a member that cannot join: the half minute that it
+	// gives one, and what comes before and after it.
+	joinLimit = 2 * time.Minute
 	// peerPort is where members of etcd talk to each other.
 	peerPort = "2380"
 )
@@ -87,7 +87,7 @@ func (g growth) blocked(t *testing.T) {
 	g.wantUnchanged(t, hosts)
 
 	careless := g.copied(t, "  inventory: inventory.yaml\n", "  inventory: inventory.yaml\n  preflight:\n    ignore: [reach]\n")
-	r := careless.tool(t, "apply", "--yes").want(t, exitChangeFailed).says(t, remedy)
+	r := careless.tool(t, "apply", "--yes", "--join-timeout", "30s").want(t, exitChangeFailed).says(t, remedy)
 	if !said(r.stderr, fault{"cp2", "it has not become a member of etcd", "cp1 cannot reach cp2", peerPort + "/tcp (etcd peers)"}) {
 		t.Errorf("no line has the host, and why it has not joined\n%s", r)
 	}

@@ -42,6 +42,7 @@ wanted changes nothing.`,
 	flags.addScope(cmd)
 	flags.addPhases(cmd)
 	flags.addChange(cmd)
+	flags.addJoin(cmd)
 	cmd.Flags().BoolVar(&flags.terraformApply, "terraform-apply", false, "apply the Terraform configuration that describes the hosts first: init, plan and, when confirmed, apply")
 	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask, as when there is no terminal to ask on")
 	return cmd

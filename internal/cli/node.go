@@ -101,6 +101,9 @@ func aboutNode(cmd *cobra.Command, then func(context.Context, *run, engine.Remov
 	flags.output.add(cmd)
 	cmd.Flags().BoolVar(&flags.stats, "stats", false, "print what the run cost on each host: executions, bytes, connections")
 	flags.addChange(cmd)
+	if verb == "replace" {
+		flags.addJoin(cmd)
+	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().DurationVar(&o.DrainTimeout, "drain-timeout", 5*time.Minute, "how long pods may take to leave; 0 does not drain")
 	cmd.Flags().BoolVar(&o.Force, "force", false, "evict pods that no controller makes anew elsewhere, too")

@@ -36,6 +36,7 @@ type runFlags struct {
 	// These are flags of the commands that change something on hosts.
 	forceUnlock bool
 	reconnect   time.Duration
+	join        time.Duration // 0: the default
 }
 
 // add gives a command the flags that all of them have. The others are added one by one:
@@ -61,6 +62,11 @@ func (f *runFlags) addPhases(cmd *cobra.Command) {
 func (f *runFlags) addChange(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.reconnect, "reconnect-timeout", 3*time.Minute, "how long to try to reach a host again whose connection was lost, as when it reboots")
 	cmd.Flags().BoolVar(&f.forceUnlock, "force-unlock", false, "take the hosts' locks from whoever holds them")
+}
+
+// addJoin is for commands that make hosts members of etcd.
+func (f *runFlags) addJoin(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&f.join, "join-timeout", 2*time.Minute, "how long a new member of etcd may take to be reached and to catch up before it is taken back")
 }
 
 // run is one command's work on a cluster: the resolved cluster, an engine for it, and
@@ -134,13 +140,15 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 	r := &run{flags: f, cluster: c, prompt: newPrompt(cmd), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
 	options := engine.Options{
 		Cluster: c, Phases: phases.All(), Now: time.Now, Rand: rand.Reader,
-		Holder: holder(cmd), ForceUnlock: f.forceUnlock, ReconnectTimeout: f.reconnect,
+		Holder: holder(cmd), ForceUnlock: f.forceUnlock, ReconnectTimeout: f.reconnect, JoinTimeout: f.join,
 	}
 	if options.Limit, err = f.selector(cmd, c); err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
-	if f.reconnect < 0 || (f.reconnect == 0 && cmd.Flags().Changed("reconnect-timeout")) {
-		return nil, fault.New(fault.BadInput, "--reconnect-timeout %s: it has to be more than nothing", f.reconnect)
+	for name, limit := range map[string]time.Duration{"reconnect-timeout": f.reconnect, "join-timeout": f.join} {
+		if limit < 0 || (limit == 0 && cmd.Flags().Changed(name)) {
+			return nil, fault.New(fault.BadInput, "--%s %s: it has to be more than nothing", name, limit)
+		}
 	}
 	if len(f.phases) > 0 {
 		if options.Only, err = phases.Find(f.phases); err != nil {
