@@ -29,6 +29,7 @@ const localServer = "127.0.0.1:7443"
 // The nodes of a cluster that runs are moved from their own load balancers to a virtual IP, and back.
 // Clients notice nothing but connections that end; afterwards nothing refers to the way of before.
 func TestEndpointMigration(t *testing.T) {
+	long(t)
 	l := newLab(t, labSpec{name: "e2e-ends", subnet: "10.135.0.0/24", controlPlanes: 3, workers: 1})
 	l.tool(t, "apply", "--yes").want(t, exitDone)
 	vip := l.vip(t)

@@ -26,6 +26,7 @@ const (
 // it began with, under a client that writes. Nothing that was acknowledged is lost. A host that the
 // others cannot reach leaves the members as they were.
 func TestGrowth(t *testing.T) {
+	long(t)
 	size := chaosNumber(t, "KUBEWRIGHT_E2E_GROWTH", growsTo)
 	if size != 3 && size != 5 {
 		t.Fatalf("KUBEWRIGHT_E2E_GROWTH=%d: want 3 or 5", size)

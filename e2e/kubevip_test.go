@@ -22,6 +22,7 @@ import (
 // Three control planes whose virtual IP kube-vip moves. The nodes have no other way to the API than
 // that address, which nobody has before the API has said who may: nothing waits for itself.
 func TestKubeVIP(t *testing.T) {
+	long(t)
 	if dir := artifacts(); dir != "" {
 		image := filepath.Join(dir, "registry/docker/registry/v2/repositories/ghcr.io/kube-vip/kube-vip")
 		if _, err := os.Stat(image); err != nil {
