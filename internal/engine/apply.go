@@ -101,7 +101,12 @@ func (s *Session) outcome() string {
 func (s *Session) applyHost(ctx context.Context, m *member, w walk) (err error) {
 	defer func() { w.done.abandon(m.Name, err) }()
 	segments := plan.Segments(s.Phases, m.Host, s.rolls(m))
-	defer s.rollout.end(m.Name)
+	defer func() {
+		if err != nil && s.rolls(m) {
+			s.rollout.undo(m.Name)
+		}
+		s.rollout.end(m.Name)
+	}()
 	for i, segment := range segments {
 		if !slices.ContainsFunc(segments[i:], func(left []plan.Phase) bool { return left[0].Rolling }) {
 			s.rollout.end(m.Name) // nothing is left for which others might wait

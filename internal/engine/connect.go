@@ -79,8 +79,8 @@ func (e *Engine) openReached(ctx context.Context, locks *locks) (*Session, error
 	for _, m := range s.hosts {
 		if m.wanted && !m.seen {
 			names = append(names, m.Name)
+			m.wanted = false
 		}
-		m.wanted = m.wanted && m.seen
 	}
 	s.emit(report.Event{Kind: report.Warning, Message: strings.Join(names, ", ") + ": not reached; this run does without, and leaves what is about the whole cluster for one that reaches all"})
 	return s, nil

@@ -56,7 +56,7 @@ func (e *Engine) Doctor(ctx context.Context) (_ *Diagnosis, _ []Stats, err error
 		}
 	}
 	s.tryLinks(ctx, s.checkWorld(), true)
-	s.tryEndpoints(ctx)
+	s.tryEndpoints()(ctx)
 	w := s.checkWorld()
 	w.ArtifactsUnknown = unknown
 	d.States = w.States()

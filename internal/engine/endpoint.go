@@ -40,23 +40,21 @@ func (s *Session) endpoints() check.Endpoints {
 
 // tryEndpoints has the hosts that will go by the user's load balancer, or else the control planes, look
 // who answers there; and a control plane, whether somebody has the virtual IP when none of ours has it.
-func (s *Session) tryEndpoints(ctx context.Context) {
+//
+// Who looks where is found out at once, for what is known of the hosts changes while they are planned; what
+// it returns does the looking.
+func (s *Session) tryEndpoints() func(context.Context) {
 	if slices.Contains(s.Cluster.IgnoreChecks, check.Endpoint) {
-		return
+		return func(context.Context) {}
 	}
-	ctx, cancel := context.WithTimeout(ctx, endpointTimeout)
-	defer cancel()
 	e := s.endpoints()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	try := func(m *member, at string, add func(check.Met)) {
-		wg.Go(func() {
-			met := s.meet(ctx, m, at)
-			mu.Lock()
-			defer mu.Unlock()
-			add(met)
-		})
+	type probe struct {
+		from *member
+		at   string
+		add  func(check.Met)
 	}
+	var probes []probe
+	try := func(m *member, at string, add func(check.Met)) { probes = append(probes, probe{m, at, add}) }
 	all := func(met check.Met) { e.Met = append(e.Met, met) }
 	for _, m := range s.hosts {
 		plane := m.Has(inventory.RoleControlPlane)
@@ -78,11 +76,25 @@ func (s *Session) tryEndpoints(ctx context.Context) {
 			try(m, net.JoinHostPort(e.VIP.String(), strconv.Itoa(port)), all)
 		}
 	}
-	wg.Wait()
-	slices.SortFunc(e.Met, func(a, b check.Met) int {
-		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.At, b.At))
-	})
-	s.met = e
+	return func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, endpointTimeout)
+		defer cancel()
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for _, p := range probes {
+			wg.Go(func() {
+				met := s.meet(ctx, p.from, p.at)
+				mu.Lock()
+				defer mu.Unlock()
+				p.add(met)
+			})
+		}
+		wg.Wait()
+		slices.SortFunc(e.Met, func(a, b check.Met) int {
+			return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.At, b.At))
+		})
+		s.met = e
+	}
 }
 
 // hasVIP tells whether one of our hosts has the virtual IP, or may have it without our knowing.

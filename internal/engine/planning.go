@@ -46,7 +46,8 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	p.States = w.States()
 	var tried sync.WaitGroup
 	tried.Go(func() { s.tryLinks(ctx, w, false) })
-	tried.Go(func() { s.tryEndpoints(ctx) })
+	endpoints := s.tryEndpoints()
+	tried.Go(func() { endpoints(ctx) })
 	if err = s.target(ctx); err == nil {
 		err = s.foresee(ctx)
 	}

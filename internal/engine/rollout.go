@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -17,6 +18,8 @@ type rollout struct {
 	working map[string]bool
 	// failed is the first host that did not come back from a change, "" for none.
 	failed string
+	// undone are the hosts that were not taken through all that is done one at a time.
+	undone []string
 }
 
 func newRollout(hosts []*member) *rollout {
@@ -38,6 +41,26 @@ func (r *rollout) end(host string) {
 	r.working[host] = false
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+// undo notes that a host will not be taken through all that is done one at a time.
+func (r *rollout) undo(host string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.working[host] {
+		r.undone = append(r.undone, host)
+	}
+}
+
+// unfinished is the reason not to change those that come after the hosts of the rollout.
+func (r *rollout) unfinished() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.undone) == 0 {
+		return nil
+	}
+	slices.Sort(r.undone)
+	return fmt.Errorf("not begun: %s comes first, and is not done", strings.Join(r.undone, ", "))
 }
 
 // fail notes that a change did a host no good, so that no other is given the same.

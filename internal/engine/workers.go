@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func (w *workers) afterControlPlanes(ctx context.Context, m *member, d disruptio
 		changed := w.rollout.watch()
 		first := w.rollout.atWork(slices.DeleteFunc(w.wanted(), func(other *member) bool { return !w.rolls(other) }))
 		if len(first) == 0 {
-			return w.rollout.blocked()
+			return cmp.Or(w.rollout.blocked(), w.rollout.unfinished())
 		}
 		if now := strings.Join(first, ", "); now != said {
 			said = now

@@ -158,7 +158,9 @@ func (w *workers) release(ctx context.Context, m *member) error {
 	if err != nil {
 		return err
 	}
-	ready, why, err := client.NodeReady(m.Name).Check(ctx)
+	limited, cancel := context.WithTimeout(ctx, 2*apiProbeTimeout)
+	defer cancel()
+	ready, why, err := client.NodeReady(m.Name).Check(limited)
 	if err != nil || !ready {
 		w.emit(report.Event{
 			Kind: report.Warning, Host: m.Name,

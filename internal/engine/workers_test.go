@@ -14,7 +14,9 @@ import (
 
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
+	"kubewright/internal/plan"
 	"kubewright/internal/report"
+	"kubewright/internal/resource"
 	"kubewright/inventory"
 )
 
@@ -360,6 +362,24 @@ func TestWorkersAfterControlPlaneThatFails(t *testing.T) {
 	err := l.apply()
 	for _, name := range []string{"w1", "w2"} {
 		if !strings.Contains(fmt.Sprint(err), name+": kubelet: not begun: cp1 did not come back") || len(l.of(name)) > 0 {
+			t.Errorf("%s: %v, error %v", name, l.of(name), err)
+		}
+	}
+}
+
+// A control plane that is not changed at all, for what comes before its turn has failed, keeps the workers
+// from it too: their kubelets would be newer than its API server.
+func TestWorkersAfterControlPlaneThatIsNotChanged(t *testing.T) {
+	l := newWorkerLab(t, 2)
+	early := phase("early", nil, func(plan.Target) []resource.Resource {
+		return []resource.Resource{resource.File{Path: etcdManifest + "/below", Content: []byte("x")}} // which is no folder
+	})
+	early.On = inventory.ControlPlanes
+	l.phases = slices.Insert(l.phases, slices.IndexFunc(l.phases, func(p plan.Phase) bool { return p.Members }), early)
+	l.upgrade("2")
+	err := l.apply()
+	for _, name := range []string{"w1", "w2"} {
+		if !strings.Contains(fmt.Sprint(err), name+": kubelet: not begun: cp1 comes first, and is not done") || len(l.of(name)) > 0 {
 			t.Errorf("%s: %v, error %v", name, l.of(name), err)
 		}
 	}
