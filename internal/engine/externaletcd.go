@@ -40,24 +40,24 @@ func (s *Session) externalConfig(m *member, endpoint string) etcd.Config {
 	return etcd.Config{Endpoint: endpoint, CAPEM: external.CA, Client: external.Client, Dial: s.dialVia(m)}
 }
 
-// way is a control plane, and an endpoint of the external etcd.
-type way struct {
+// etcdWay is a control plane, and an endpoint of the external etcd.
+type etcdWay struct {
 	from     *member
 	endpoint string
 }
 
-func (s *Session) waysToEtcd(from []*member) []way {
-	var ways []way
+func (s *Session) waysToEtcd(from []*member) []etcdWay {
+	var ways []etcdWay
 	for _, m := range from {
 		for _, endpoint := range s.Cluster.ExternalEtcd.Endpoints {
-			ways = append(ways, way{m, endpoint})
+			ways = append(ways, etcdWay{m, endpoint})
 		}
 	}
 	return ways
 }
 
 // along does something for each way at once, and returns what came of it in the order of the ways.
-func along[T any](ways []way, do func(way) T) []T {
+func along[T any](ways []etcdWay, do func(etcdWay) T) []T {
 	out := make([]T, len(ways))
 	var wg sync.WaitGroup
 	for i, w := range ways {
@@ -83,14 +83,14 @@ func (s *Session) askExternalEtcd(ctx context.Context) {
 		}
 	}
 	ways := s.waysToEtcd(planes)
-	w.Answers = along(ways, func(way way) check.EtcdAnswer { return s.externalAnswer(ctx, way) })
+	w.Answers = along(ways, func(way etcdWay) check.EtcdAnswer { return s.externalAnswer(ctx, way) })
 	if i := slices.IndexFunc(w.Answers, func(a check.EtcdAnswer) bool { return a.Problem == "" }); i >= 0 {
 		w.Content, w.Unread = s.externalContent(ctx, ways[i])
 	}
 	s.externalEtcd = w
 }
 
-func (s *Session) externalAnswer(ctx context.Context, way way) check.EtcdAnswer {
+func (s *Session) externalAnswer(ctx context.Context, way etcdWay) check.EtcdAnswer {
 	answer := check.EtcdAnswer{Host: way.from.Name, Endpoint: way.endpoint}
 	view, err := s.externalView(ctx, way)
 	switch {
@@ -106,7 +106,7 @@ func (s *Session) externalAnswer(ctx context.Context, way way) check.EtcdAnswer 
 	return answer
 }
 
-func (s *Session) externalView(ctx context.Context, way way) (view etcd.View, err error) {
+func (s *Session) externalView(ctx context.Context, way etcdWay) (view etcd.View, err error) {
 	client, err := s.ExternalEtcd(s.externalConfig(way.from, way.endpoint))
 	if err != nil {
 		return etcd.View{}, err
@@ -117,7 +117,7 @@ func (s *Session) externalView(ctx context.Context, way way) (view etcd.View, er
 
 // externalContent tells whose data there is. A cluster is known by the certificate of its authority,
 // which is public, and in the API from the end of its first run on.
-func (s *Session) externalContent(ctx context.Context, way way) (content check.EtcdContent, err error) {
+func (s *Session) externalContent(ctx context.Context, way etcdWay) (content check.EtcdContent, err error) {
 	client, err := s.ExternalEtcd(s.externalConfig(way.from, way.endpoint))
 	if err != nil {
 		return check.NothingAsked, err
@@ -182,7 +182,7 @@ func (s *Session) verifyExternalEtcd(ctx context.Context) []kube.Check {
 			continue
 		}
 		start := s.Now()
-		results := along(s.waysToEtcd([]*member{m}), func(way way) endpointHealth { return s.endpointHealth(ctx, way) })
+		results := along(s.waysToEtcd([]*member{m}), func(way etcdWay) endpointHealth { return s.endpointHealth(ctx, way) })
 		c := healthCheck(results)
 		c.Node, c.Duration = m.Name, s.Now().Sub(start)
 		checks = append(checks, c)
@@ -197,7 +197,7 @@ type endpointHealth struct {
 	err     error
 }
 
-func (s *Session) endpointHealth(ctx context.Context, way way) (h endpointHealth) {
+func (s *Session) endpointHealth(ctx context.Context, way etcdWay) (h endpointHealth) {
 	client, err := etcd.New(s.externalConfig(way.from, way.endpoint))
 	if err != nil {
 		return endpointHealth{err: err}

@@ -164,7 +164,7 @@ func (s *Session) stopMember(ctx context.Context, m *member) error {
 		}
 		steps := append(resource.Removal(id), sh.Forget{ID: string(id)})
 		if id.Kind() == "pod" {
-			steps = append(steps, sh.ForgetStart{Name: "kubelet.service"})
+			steps = append(steps, sh.ForgetStart{Name: kubeletUnit})
 		}
 		tasks = append(tasks, sh.Task{ID: string(id), Phase: s.etcd.phase, Steps: steps})
 	}

@@ -90,7 +90,7 @@ func (s *Session) foresee(ctx context.Context) error {
 	}
 	s.etcd.planes = map[string]bool{}
 	for _, m := range s.hosts {
-		s.etcd.planes[m.Name] = m.seen && m.Has(inventory.RoleControlPlane) && m.hasKubelet()
+		s.etcd.planes[m.Name] = m.seen && m.Has(inventory.RoleControlPlane) && m.isNode()
 	}
 	if s.Cluster.ExternalEtcd.Used() {
 		s.foreseeExternal(ctx)
@@ -214,12 +214,6 @@ func refusal(err error) error {
 		return fault.New(fault.Unhealthy, "%s", refused.Reason).During("etcd").WithHint("%s", refused.Remedy)
 	}
 	return err
-}
-
-// hasKubelet tells whether we have started a kubelet on the host.
-func (m *member) hasKubelet() bool {
-	_, ok := m.observed.Manifest[string(resource.UnitID("kubelet.service"))]
-	return ok
 }
 
 func (s *Session) membersPhase() string {
