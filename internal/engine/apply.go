@@ -25,7 +25,7 @@ func (s *Session) apply(ctx context.Context) error {
 		return err
 	}
 	s.rollout = newRollout(s.wanted())
-	err := s.walk(ctx, walk{only: s.Only, hosts: s.wanted(), prunes: s.Only == nil && !s.keeps, pace: s.newWorkers(ctx)})
+	err := s.walk(ctx, walk{only: s.Only, hosts: s.wanted(), prunes: s.prunes(), pace: s.newWorkers(ctx)})
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (s *Session) leaveWays() error {
 	}
 	s.closes = false
 	s.emit(report.Event{Kind: report.Notice, Message: "the ways to the API servers that are wanted no more stay until a run takes all hosts through all phases: " +
-		"hosts that this one leaves out may go by them"})
+		"hosts that this one leaves out may go by them; nothing else is removed from hosts meanwhile"})
 	return nil
 }
 

@@ -430,7 +430,9 @@ func TestMigrationInPart(t *testing.T) {
 			t.Errorf("limited to the control planes: %s", step)
 		}
 	}
-	if !slices.ContainsFunc(l.events.of(report.Notice), func(e report.Event) bool { return strings.Contains(e.Message, "stay until a run takes all hosts") }) {
+	if !slices.ContainsFunc(l.events.of(report.Notice), func(e report.Event) bool {
+		return strings.Contains(e.Message, "nothing else is removed from hosts meanwhile")
+	}) {
 		t.Error("it is not said that the old way stays")
 	}
 	limit(l, "w1")

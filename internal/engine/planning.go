@@ -141,19 +141,22 @@ func (s *Session) planned() []*member {
 	return slices.DeleteFunc(s.wanted(), func(m *member) bool { return !m.seen })
 }
 
-// limited leaves out the items of phases that were not asked for.
+// limited leaves out the items of phases that were not asked for, and what is not pruned.
 func (s *Session) limited(h plan.Host) plan.Host {
-	if s.Only == nil {
+	if s.prunes() {
 		return h
 	}
 	out := plan.Host{Name: h.Name}
 	for _, it := range h.Items {
-		if s.Only[it.Phase] {
+		if it.Phase != "prune" && (s.Only == nil || s.Only[it.Phase]) {
 			out.Items = append(out.Items, it)
 		}
 	}
 	return out
 }
+
+// prunes tells whether what is wanted no more is taken from hosts.
+func (s *Session) prunes() bool { return s.Only == nil && !s.keeps }
 
 // preflight judges all hosts together, from facts that the look brought, with all checks or
 // those that are named. The error is of what refuses.

@@ -1,0 +1,71 @@
+package engine_test
+
+import (
+	"slices"
+	"testing"
+
+	"kubewright/internal/engine"
+	"kubewright/internal/plan"
+	"kubewright/internal/resource"
+	"kubewright/inventory"
+)
+
+// While ways are kept nothing is removed, so no plan says that it will be; the run that takes them away
+// shows all that goes.
+func TestPlanWhileWaysAreKept(t *testing.T) {
+	const extra = "/etc/extra"
+	l := newWayLab(t, 1)
+	wanted := l.phases
+	l.phases = append(slices.Clone(wanted), phase("extra", nil, func(plan.Target) []resource.Resource {
+		return []resource.Resource{resource.File{Path: extra, Content: []byte("ours")}}
+	}))
+	l.mustApply()
+	l.phases = wanted
+	l.atVIP()
+	pruned := func(p *plan.Plan) (ids []string) {
+		for _, h := range p.Hosts {
+			for _, it := range h.Changes() {
+				if it.Status == plan.Orphan {
+					ids = append(ids, h.Name+" "+string(it.Change.ID))
+				}
+			}
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	var shown, done []string
+	apply := func() {
+		_, stats, err := l.engine().Apply(t.Context(), func(p *plan.Plan) error {
+			shown = pruned(p)
+			return nil
+		})
+		l.requireStats(stats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done = nil
+		for name, root := range l.roots {
+			if root.Read(extra) == "" {
+				done = append(done, name+" file:"+extra)
+			}
+		}
+		slices.Sort(done)
+	}
+	l.defaultsWith(func(o *engine.Options) { o.Limit = inventory.ControlPlanes })
+	apply()
+	if len(shown) > 0 || len(done) > 0 {
+		t.Errorf("while ways are kept, the plan removes %q, and the run %q", shown, done)
+	}
+	l.requireEmpty()
+	l.defaultsWith(nil)
+	apply()
+	for _, id := range append(done, "cp1 pod:"+haproxyManifest) {
+		if !slices.Contains(shown, id) {
+			t.Errorf("%s goes, and the plan does not say so: %q", id, shown)
+		}
+	}
+	if len(done) != len(l.roots) {
+		t.Errorf("removed in the end: %q", done)
+	}
+	l.requireEmpty()
+}
