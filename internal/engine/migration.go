@@ -149,6 +149,7 @@ func (s *Session) closeWays(ctx context.Context) error {
 	if err := s.keepWays(false); err != nil {
 		return err
 	}
+	s.etcd.foreseen = nil // it came about: who has joined does not join again
 	s.emit(report.Event{Kind: report.Notice, Message: "all clients go by the ways to the API servers that are wanted: the others are taken away"})
 	s.rollout = newRollout(s.wanted())
 	if err := s.walk(ctx, walk{only: s.ways(), hosts: s.wanted(), prunes: true}); err != nil {

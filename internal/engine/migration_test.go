@@ -33,6 +33,7 @@ import (
 	"kubewright/internal/secret"
 	"kubewright/inventory"
 	"kubewright/phases"
+	"kubewright/templates"
 )
 
 const (
@@ -216,7 +217,7 @@ func (l *wayLab) reached(from, addr string) []string {
 		way := h.NodeIP.String() == ip
 		switch {
 		case addr == "127.0.0.1:7443":
-			way = l.roots[from].Read(haproxyManifest) != ""
+			way = l.roots[from].Read(haproxyManifest) != "" && strings.Contains(l.roots[from].Read(templates.HAProxyConfigPath), h.NodeIP.String()+":6443")
 		case ip == "10.111.0.5":
 			way = l.roots[h.Name].Read(keepalivedManifest) != "" && !l.isStuck()
 		case ip == "lb.example.com":

@@ -1,10 +1,13 @@
 package engine_test
 
 import (
+	"net/url"
 	"slices"
+	"sync"
 	"testing"
 
 	"kubewright/internal/engine"
+	"kubewright/internal/etcd"
 	"kubewright/internal/plan"
 	"kubewright/internal/resource"
 	"kubewright/inventory"
@@ -67,5 +70,48 @@ func TestPlanWhileWaysAreKept(t *testing.T) {
 	if len(done) != len(l.roots) {
 		t.Errorf("removed in the end: %q", done)
 	}
+	l.requireEmpty()
+}
+
+// Who joins in a run that moves the clients is a member like all others when the old way is closed: it
+// is not taken through its turn where nothing is left to do.
+func TestJoinWhileMigrating(t *testing.T) {
+	l := newWayLab(t, 2)
+	l.controlPlanes(3)
+	cp3 := l.cluster.Hosts[2]
+	l.servers[cp3.Name] = l.serve(cp3)
+	l.atVIP()
+	var mu sync.Mutex
+	last, asked := "", map[string]bool{} // the control plane that was changed last, and the members that were asked since
+	l.hook = func(name string, _ int64, script []byte) error {
+		if isAct(script) && name != "w1" {
+			mu.Lock()
+			defer mu.Unlock()
+			last, asked = name, map[string]bool{}
+		}
+		return nil
+	}
+	l.defaultsWith(func(o *engine.Options) {
+		client := o.Etcd
+		o.Etcd = func(c etcd.Config) (engine.EtcdMember, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			u, err := url.Parse(c.Endpoint)
+			if err != nil {
+				t.Error(err)
+			}
+			asked[l.nameAt(u.Hostname())] = true
+			return client(c)
+		}
+	})
+	if err := l.apply(); err != nil {
+		t.Fatal(err)
+	}
+	l.requireMembers("cp1", "cp2", "cp3")
+	delete(asked, last)
+	if last == "" || len(asked) > 0 {
+		t.Errorf("after the last change, to %q, members were asked for another turn: %v", last, asked)
+	}
+	l.defaultsWith(nil)
 	l.requireEmpty()
 }
