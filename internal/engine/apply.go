@@ -71,15 +71,15 @@ func (s *Session) walk(ctx context.Context, w walk) error {
 	}
 	wg.Wait()
 	if len(errs) > 0 {
-		s.emit(report.Event{Kind: report.Notice, Message: s.outcome()})
+		s.emit(report.Event{Kind: report.Notice, Message: outcome(w.hosts)})
 	}
 	return errors.Join(errs...)
 }
 
-// outcome says which hosts are through when not all are.
-func (s *Session) outcome() string {
+// outcome says which hosts of a walk are through when not all are.
+func outcome(hosts []*member) string {
 	var through, not []string
-	for _, m := range s.wanted() {
+	for _, m := range hosts {
 		if m.err == nil {
 			through = append(through, m.Name)
 		} else {

@@ -1,14 +1,18 @@
 package engine_test
 
 import (
+	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"kubewright/internal/engine"
 	"kubewright/internal/etcd"
+	"kubewright/internal/host"
 	"kubewright/internal/plan"
+	"kubewright/internal/report"
 	"kubewright/internal/resource"
 	"kubewright/inventory"
 )
@@ -114,4 +118,31 @@ func TestJoinWhileMigrating(t *testing.T) {
 	}
 	l.defaultsWith(nil)
 	l.requireEmpty()
+}
+
+// A host that is no node yet has no part in opening the ways: a failure there does not say that it is done.
+func TestOutcomeOfOpeningWays(t *testing.T) {
+	l := newWayLab(t, 1)
+	w2 := inventory.Host{Name: "w2", Address: "10.111.0.42", NodeIP: netip.MustParseAddr("10.111.0.42"), Roles: []inventory.Role{inventory.RoleWorker}}
+	l.cluster.Hosts, l.roots["w2"] = append(l.cluster.Hosts, w2), newRoot(t, "w2")
+	l.atVIP()
+	l.stuck = true // nothing goes further than to open the ways
+	l.hook = func(name string, _ int64, script []byte) error {
+		if name == "cp1" && isAct(script) {
+			return &host.ExitError{Host: name, Code: 1, Stderr: []byte(errBoom.Error())}
+		}
+		return nil
+	}
+	if err := l.apply(); err == nil {
+		t.Fatal("an act has failed")
+	}
+	var said []string
+	for _, e := range l.events.of(report.Notice) {
+		if strings.Contains(e.Message, "done on") {
+			said = append(said, e.Message)
+		}
+	}
+	if !slices.Equal(said, []string{"done on w1; not done on cp1"}) {
+		t.Errorf("said: %q", said)
+	}
 }
