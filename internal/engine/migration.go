@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"maps"
 	"slices"
@@ -213,8 +214,8 @@ func (s *Session) sharedNames(moves []move) []string {
 	return names
 }
 
-// awaitWay waits for an API server to answer a host. What this run leaves out does not change, so it is
-// asked once.
+// awaitWay waits for an API server to answer a host: for some seconds where this run leaves it out, and
+// not at all for a certificate with another name, since it gives out none there.
 func (s *Session) awaitWay(ctx context.Context, m *member, phase string, config kube.Config, what string) error {
 	pair, err := s.operatorPair()
 	if err != nil {
@@ -228,11 +229,20 @@ func (s *Session) awaitWay(ctx context.Context, m *member, phase string, config 
 	defer client.Close()
 	condition := answer{client.APIReady(), what}
 	if !m.wanted {
-		if done, detail, err := condition.Check(ctx); !done {
-			return fault.New(fault.BadInput, "clients are sent elsewhere, which takes %s first, and --limit leaves it out: %s%s", what, detail, errText(err)).
+		probe, cancel := context.WithTimeout(ctx, apiProbeTimeout)
+		_, _, err := condition.Check(probe)
+		cancel()
+		var named x509.HostnameError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &named):
+			return fault.New(fault.BadInput, "clients are sent elsewhere, which takes %s first, and --limit leaves it out: %w", what, err).
 				On(m.Name).WithHint("run without --limit")
 		}
-		return nil
+		limited, cancel := context.WithTimeout(ctx, apiProbeTimeout)
+		defer cancel()
+		ctx = limited
 	}
 	if err := s.awaitCondition(ctx, phase, m.Name, condition); err != nil {
 		return errors.Join(err, fault.New(fault.Unhealthy, "nobody was sent there: clients go by the ways that there were before").On(m.Name).During(phase))

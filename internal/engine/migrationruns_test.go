@@ -10,6 +10,7 @@ import (
 
 	"kubewright/internal/engine"
 	"kubewright/internal/etcd"
+	"kubewright/internal/fault"
 	"kubewright/internal/host"
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
@@ -144,5 +145,40 @@ func TestOutcomeOfOpeningWays(t *testing.T) {
 	}
 	if !slices.Equal(said, []string{"done on w1; not done on cp1"}) {
 		t.Errorf("said: %q", said)
+	}
+}
+
+// A host that the run leaves out, and whose API server has the name but does not answer, is no fault of
+// --limit: it is given some seconds, and nobody is sent elsewhere when it needs more.
+func TestWayThatIsNotLimited(t *testing.T) {
+	l := newWayLab(t, 3)
+	l.atVIP()
+	l.defaultsWith(func(o *engine.Options) { o.Only = map[string]bool{"pki": true, "load-balancer": true, "vip": true} })
+	if err := l.apply(); err != nil {
+		t.Fatal(err)
+	}
+	only, err := inventory.ParseSelector("w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.defaultsWith(func(o *engine.Options) { o.Limit = only })
+	refused := -1 // how often the API server of cp3 says that it is not ready, -1 for always
+	l.ready = func(name string) bool {
+		if name != "cp3" || refused == 0 {
+			return true
+		}
+		refused--
+		return false
+	}
+	requireFault(t, l.apply(), fault.Unhealthy, "cp3 to have a certificate for 10.111.0.5", "nobody was sent there")
+	if to := serverOf(l.roots["w1"].Read(kubeletConf)); to != "https://127.0.0.1:7443" {
+		t.Errorf("w1 goes to %s", to)
+	}
+	refused = 3
+	if err := l.apply(); err != nil {
+		t.Fatal(err)
+	}
+	if to := serverOf(l.roots["w1"].Read(kubeletConf)); to != "https://10.111.0.5:6443" || refused != 0 {
+		t.Errorf("w1 goes to %s, and cp3 would refuse %d times more", to, refused)
 	}
 }
