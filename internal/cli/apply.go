@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,14 +31,7 @@ wanted changes nothing.`,
 		r.showTimes = true
 		p, stats, err := r.Apply(ctx, func(p *plan.Plan) error { return r.confirm(ctx, p, flags.yes) })
 		r.stats = stats
-		if err != nil {
-			return nil, err
-		}
-		text := "Done: " + p.Summary()
-		if p.Empty() {
-			text = p.Summary()
-		}
-		return &result{document: p.Document(), text: lines([]string{text})}, nil
+		return applied(p, err)
 	})
 	flags.addScope(cmd)
 	flags.addPhases(cmd)
@@ -46,6 +40,18 @@ wanted changes nothing.`,
 	cmd.Flags().BoolVar(&flags.terraformApply, "terraform-apply", false, "apply the Terraform configuration that describes the hosts first: init, plan and, when confirmed, apply")
 	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask, as when there is no terminal to ask on")
 	return cmd
+}
+
+// applied is what was done. Hosts that the run did without are an error, and the rest is done all the same.
+func applied(p *plan.Plan, err error) (*result, error) {
+	if err != nil && (p == nil || !errors.Is(p.Absent, err)) {
+		return nil, err
+	}
+	text := "Done: " + p.Summary()
+	if p.Empty() {
+		text = p.Summary()
+	}
+	return &result{document: p.Document(), text: lines([]string{text})}, err
 }
 
 // cannotAsk is the error where a question would stand in the way of JSON.

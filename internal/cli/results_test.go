@@ -67,6 +67,37 @@ func TestPlanResultWithNothingToDo(t *testing.T) {
 	goldenResult(t, "plan-empty", planResult(&plan.Plan{Cluster: "lab", Hosts: []plan.Host{{Name: "cp1", Items: mixedPlan().Hosts[1].Items}}}))
 }
 
+// An apply that did without a worker has done the rest, and says so beside its error.
+func TestAppliedWithoutAHost(t *testing.T) {
+	absent := fault.New(fault.Unreachable, "no route to host").On("worker3")
+	p := mixedPlan()
+	p.Absent = absent
+	res, err := applied(p, absent)
+	if fault.KindOf(err) != fault.Unreachable || res == nil {
+		t.Fatalf("%v, %v", res, err)
+	}
+	var text, document strings.Builder
+	if err := errors.Join(formatText.write(&text, *res), formatJSON.write(&document, *res)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(text.String(), "Done: ") || !strings.Contains(document.String(), `"cp2": "no answer"`) {
+		t.Errorf("%s%s", text.String(), document.String())
+	}
+	for name, failed := range map[string]struct {
+		plan *plan.Plan
+		err  error
+	}{
+		"something failed besides": {p, errors.Join(errors.New("boom"), absent)},
+		"something else failed":    {p, errors.New("boom")},
+		"everybody was there":      {mixedPlan(), errors.New("boom")},
+		"there is no plan":         {nil, absent},
+	} {
+		if res, err := applied(failed.plan, failed.err); res != nil || !errors.Is(err, failed.err) {
+			t.Errorf("%s: %v, %v", name, res, err)
+		}
+	}
+}
+
 func TestStatusResult(t *testing.T) { goldenResult(t, "status", statusResult(mixedPlan())) }
 
 func TestStatusResultInSync(t *testing.T) {

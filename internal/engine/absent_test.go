@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,7 +32,12 @@ func TestNewWorkerWhileAnotherIsOff(t *testing.T) {
 	if diff := cmp.Diff([]string{"w3"}, due(p, kubelet)); diff != "" {
 		t.Errorf("a kubelet is due on (-want +got):\n%s", diff)
 	}
-	requireFault(t, l.apply(), fault.Unreachable, "w1")
+	done, stats, err := l.engine().Apply(t.Context(), accept)
+	l.requireStats(stats)
+	requireFault(t, err, fault.Unreachable, "w1")
+	if !errors.Is(done.Absent, err) {
+		t.Errorf("that all but w1 is done cannot be told from %v", err)
+	}
 	if l.starts("w3", "kubelet.service") != 1 {
 		t.Error("w3 has no kubelet")
 	}

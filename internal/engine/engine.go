@@ -167,7 +167,8 @@ func (e *Engine) Plan(ctx context.Context) (_ *plan.Plan, _ []Stats, err error) 
 }
 
 // Apply makes true what is wanted. confirm is shown the plan before anything changes and
-// may stop the run with an error. What Plan leaves out is left as it is, and is an error in the end.
+// may stop the run with an error. What Plan leaves out is left as it is, and is an error in the end: the
+// plan's Absent itself, when all the rest is done.
 func (e *Engine) Apply(ctx context.Context, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("apply")(&err)
 	ctx, locks := holdLocks(ctx)
@@ -189,8 +190,10 @@ func (e *Engine) Apply(ctx context.Context, confirm func(*plan.Plan) error) (_ *
 			return p, s.stats(), err
 		}
 	}
-	err = errors.Join(s.apply(ctx), s.absent)
-	return p, s.stats(), err
+	if err = s.apply(ctx); err == nil {
+		return p, s.stats(), s.absent
+	}
+	return p, s.stats(), errors.Join(err, s.absent)
 }
 
 // begin reports the start of a run, and returns what reports its end.
