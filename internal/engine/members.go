@@ -194,6 +194,18 @@ func (m *member) noted() string {
 	return strings.TrimSpace(string(m.observed.Files[sh.MembersPath].Content))
 }
 
+// notedPeers are the peer URLs of the members that the host was told of last.
+func (m *member) notedPeers() []string {
+	var urls []string
+	if mark := m.noted(); mark != "" {
+		for _, member := range strings.Split(mark, ",") {
+			_, url, _ := strings.Cut(member, "=")
+			urls = append(urls, url)
+		}
+	}
+	return urls
+}
+
 // memberActions are the changes of the membership as a plan shows them. That a member is started is
 // seen from what changes on its host.
 func (s *Session) memberActions() []plan.Action {
@@ -241,12 +253,7 @@ func (s *Session) etcdHosts() []membership.Host {
 
 func (s *Session) etcdHost(m *member) membership.Host {
 	host := membership.Host{Name: m.Name, PeerURL: cluster.PeerURL(m.Host), Seen: true, Data: m.facts.Foreign.EtcdData}
-	if mark := m.noted(); mark != "" {
-		for _, member := range strings.Split(mark, ",") {
-			_, url, _ := strings.Cut(member, "=")
-			host.Mark = append(host.Mark, url)
-		}
-	}
+	host.Mark = m.notedPeers()
 	for _, r := range s.memberParts(m) {
 		if starter, ok := r.(resource.Starter); ok {
 			host.Initial = starter.Flags(m.observed.Files[r.ID().Name()].Content)[templates.EtcdInitialCluster]

@@ -160,16 +160,20 @@ func (s *Session) authorityPhase() (string, error) {
 // member of etcd any more has it still, and is one for the others until it is removed as one.
 func (s *Session) keepsData() error {
 	for _, m := range s.hosts {
-		if m.observed == nil || m.Name == s.leaving || m.Has(inventory.RoleEtcd) || !m.facts.Foreign.EtcdData {
+		if m.observed == nil || m.Name == s.leaving || m.Has(inventory.RoleEtcd) || !m.hasMemberData() {
 			continue
 		}
-		if _, ours := m.observed.Manifest["tree:/var/lib/etcd"]; ours {
-			return fault.New(fault.Preflight, "it has the role etcd no more, but the data of a member in /var/lib/etcd; "+
-				"taking the role from a host, or moving etcd to other hosts, is not supported yet").
-				On(m.Name).WithHint("give %s its roles back; what takes a host out together with its member is kubewright node remove", m.Name)
-		}
+		return fault.New(fault.Preflight, "it has the role etcd no more, but the data of a member in /var/lib/etcd; "+
+			"taking the role from a host, or moving etcd to other hosts, is not supported yet").
+			On(m.Name).WithHint("give %s its roles back; what takes a host out together with its member is kubewright node remove", m.Name)
 	}
 	return nil
+}
+
+// hasMemberData tells whether the data of a member of ours is on the host, whatever its roles are by now.
+func (m *member) hasMemberData() bool {
+	_, ours := m.observed.Manifest["tree:/var/lib/etcd"]
+	return ours && m.facts.Foreign.EtcdData
 }
 
 // keepsAuthorities tells whether we have put the authorities on the host.

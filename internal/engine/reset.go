@@ -25,8 +25,8 @@ type ResetOptions struct {
 
 // Reset removes from the hosts in scope what their manifests list, and the containers,
 // interfaces and packet filter rules that ran on top of it. It needs no API and no CA, and no
-// host outside its scope unless it leaves a part of the members of etcd: those that are left are
-// asked then. confirm is shown the plan first.
+// host outside its scope unless it takes data of etcd: the members that are left are asked then, or
+// the notes on control planes. confirm is shown the plan first.
 func (e *Engine) Reset(ctx context.Context, o ResetOptions, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("reset")(&err)
 	ctx, locks := holdLocks(ctx)
@@ -63,38 +63,75 @@ func (e *Engine) Reset(ctx context.Context, o ResetOptions, confirm func(*plan.P
 }
 
 // mayDiscard refuses a reset of hosts with data of etcd, but not of all of its members, unless etcd
-// itself says that they are none any more. It returns what it cost to ask the members that are left.
+// itself says that they are none any more. The roles in the inventory may be others by now: what counts is
+// what is on the hosts. It returns what it cost to ask the hosts that are left.
 func (e *Engine) mayDiscard(ctx context.Context, s *Session, o ResetOptions) ([]Stats, error) {
 	var leaving []membership.Host
 	others := *e.Cluster
 	others.Hosts = slices.DeleteFunc(slices.Clone(e.Cluster.Hosts), e.Limit)
 	for _, m := range s.hosts {
-		if m.Has(inventory.RoleEtcd) && m.facts.Foreign.EtcdData {
+		if m.Has(inventory.RoleEtcd) && m.facts.Foreign.EtcdData || m.hasMemberData() {
 			leaving = append(leaving, membership.Host{Name: m.Name, PeerURL: cluster.PeerURL(m.Host), Seen: true, Data: true})
 		}
 	}
-	if len(leaving) == 0 || len(others.EtcdMembers()) == 0 {
+	if len(leaving) == 0 || len(others.Hosts) == 0 {
 		return nil, nil
 	}
 	look := *e
 	look.Cluster, look.Limit = &others, func(inventory.Host) bool { return false }
 	left := look.survey(ctx, nil)
 	defer left.Close()
-	var w membership.World
-	if err := left.adopt(); err == nil && !left.newPKI { // else no member can be asked
-		left.etcd.hosts = left.etcdHosts()
-		w = left.etcdWorld(ctx)
+	var err error
+	if len(others.EtcdMembers()) > 0 {
+		err = left.spares(ctx, leaving)
+	} else {
+		err = unlisted(slices.Concat(s.hosts, left.hosts), others.Hosts, leaving)
 	}
-	w.Hosts = append(w.Hosts, leaving...)
-	err := membership.MayDiscard(w, leaving)
 	if err != nil && o.Force {
-		s.emit(report.Event{Kind: report.Warning, Message: "etcd: " + err.Error()})
+		s.emit(report.Event{Kind: report.Warning, Message: err.Error()})
 		err = nil
 	}
-	if err != nil {
-		err = refusal(err)
-	}
 	return left.stats(), err
+}
+
+// spares asks the members that are left whether they do without those on hosts that leave.
+func (s *Session) spares(ctx context.Context, leaving []membership.Host) error {
+	var w membership.World
+	unasked := s.adopt()
+	if unasked == nil && !s.newPKI { // else no member can be asked
+		s.etcd.hosts = s.etcdHosts()
+		w = s.etcdWorld(ctx)
+	}
+	w.Hosts = append(w.Hosts, leaving...)
+	err := refusal(membership.MayDiscard(w, leaving))
+	if err != nil && unasked != nil {
+		err = &fault.Error{Kind: fault.KindOf(err), Err: fmt.Errorf("%w; the others were not asked: %w", err, unasked)}
+	}
+	return err
+}
+
+// unlisted refuses a reset of data of etcd where no host that stays is to have a member, but the notes on
+// hosts name members there: the inventory says that etcd is elsewhere, and it is not.
+func unlisted(notes []*member, staying []inventory.Host, leaving []membership.Host) error {
+	var members, wiped []string
+	for _, h := range staying {
+		if slices.ContainsFunc(notes, func(m *member) bool { return slices.Contains(m.notedPeers(), cluster.PeerURL(h)) }) {
+			members = append(members, h.Name)
+		}
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	for _, h := range leaving {
+		wiped = append(wiped, h.Name)
+	}
+	names := strings.Join(wiped, ", ")
+	return refusal(&membership.Refused{
+		Reason: fmt.Sprintf("data of etcd is on %s, and by the notes on hosts there are members on %s too, which have to be none by the inventory and the spec: whether that data is needed is not known",
+			names, strings.Join(members, ", ")),
+		Remedy: fmt.Sprintf("give hosts back the role etcd, take out spec.controlPlane.etcd.external, and take hosts out of the cluster with kubewright node remove; "+
+			"to give up the cluster, reset all hosts at once; --force cleans %s whatever comes of it", names),
+	})
 }
 
 // warnOfKept says that a reset of control planes leaves the data in an etcd that somebody else runs.

@@ -288,12 +288,21 @@ func TestResetOfMembers(t *testing.T) {
 		"most of three": {limit: "cp1,cp2", refused: []string{"count 3 voters, of which 2 have to be healthy, and 1 would be"}},
 		"the others are down": {limit: "cp2", arrange: func(e *etcdLab) { e.down["cp1"], e.down["cp3"] = true, true },
 			refused: []string{"cp2 has data of etcd, and no member elsewhere answers", "reset all hosts"}},
-		"the others are not there": {limit: "cp2", arrange: func(e *etcdLab) { e.refuse["cp1"], e.refuse["cp3"] = true, true }, refused: []string{"not known"}},
-		"one that was removed":     {limit: "cp2", arrange: func(e *etcdLab) { e.members = slices.Delete(e.members, 1, 2) }},
-		"one without data":         {limit: "cp2", arrange: func(e *etcdLab) { e.loseData("cp2") }},
-		"by force":                 {limit: "cp2", force: true},
-		"all of them":              {limit: "control-plane"},
-		"no member":                {limit: "worker", arrange: func(e *etcdLab) { e.refuse["cp1"], e.refuse["cp2"], e.refuse["cp3"] = true, true, true }},
+		"the others are not there":   {limit: "cp2", arrange: func(e *etcdLab) { e.refuse["cp1"], e.refuse["cp3"] = true, true }, refused: []string{"not known", "the others were not asked: ", "did not answer"}},
+		"one that has lost its role": {limit: "cp3", arrange: func(e *etcdLab) { e.takeRole("cp3") }, refused: []string{"cp3 (member", "and 2 would be"}},
+		"while another has lost it":  {limit: "cp2", arrange: func(e *etcdLab) { e.takeRole("cp3") }, refused: []string{"not known", "the others were not asked: ", "cp3: it has the role etcd no more"}},
+		"all have lost their roles":  {limit: "cp3", arrange: func(e *etcdLab) { e.takeRole("cp1", "cp2", "cp3") }, refused: []string{"data of etcd is on cp3", "members on cp1, cp2 too"}},
+		"all of them, without roles": {limit: "control-plane", arrange: func(e *etcdLab) { e.takeRole("cp1", "cp2", "cp3") }},
+		"by force, without its role": {limit: "cp3", arrange: func(e *etcdLab) { e.takeRole("cp3") }, force: true},
+		"the others neither, nor there": {limit: "cp3", arrange: func(e *etcdLab) {
+			e.takeRole("cp1", "cp2", "cp3")
+			e.refuse["cp1"], e.refuse["cp2"] = true, true
+		}, refused: []string{"members on cp1, cp2 too"}},
+		"one that was removed": {limit: "cp2", arrange: func(e *etcdLab) { e.members = slices.Delete(e.members, 1, 2) }},
+		"one without data":     {limit: "cp2", arrange: func(e *etcdLab) { e.loseData("cp2") }},
+		"by force":             {limit: "cp2", force: true},
+		"all of them":          {limit: "control-plane"},
+		"no member":            {limit: "worker", arrange: func(e *etcdLab) { e.refuse["cp1"], e.refuse["cp2"], e.refuse["cp3"] = true, true, true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEtcdLab(t, 3)
@@ -336,5 +345,15 @@ func TestResetOfMembers(t *testing.T) {
 			}
 			e.requireLog()
 		})
+	}
+}
+
+// takeRole takes the role etcd from hosts, as a change of the inventory does, or an etcd that somebody else
+// is to run.
+func (e *etcdLab) takeRole(names ...string) {
+	for i, h := range e.cluster.Hosts {
+		if slices.Contains(names, h.Name) {
+			e.cluster.Hosts[i].Roles = []inventory.Role{inventory.RoleControlPlane}
+		}
 	}
 }
