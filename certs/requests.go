@@ -51,8 +51,6 @@ type ControlPlane struct {
 	// VIP is the virtual IP of the control planes; the zero Addr is none. It may have a name,
 	// which then is the Endpoint.
 	VIP netip.Addr
-	// KubeVIP says that kube-vip moves the virtual IP, which takes a kubeconfig.
-	KubeVIP bool
 	// Local says that the nodes reach the API servers through a load balancer on loopback.
 	Local bool
 	// CertSANs are further names and addresses of the API server.
@@ -212,22 +210,24 @@ const KubeVIPUser = "kubewright:kube-vip"
 // of the same name gives it the role cluster-admin, and taking that away disables the file.
 const ClusterAdminsGroup = "kubeadm:cluster-admins"
 
-// KubeconfigRequests lists the kubeconfig files of a control-plane host, all signed by KubernetesCA.
+// KubeconfigRequests lists the kubeconfig files that each control-plane host has, all signed by KubernetesCA.
 func KubeconfigRequests(host ControlPlane) []NamedKubeconfig {
-	file := func(name, user string, groups []string, local bool) NamedKubeconfig {
-		return NamedKubeconfig{Name: name, User: user, Local: local, Request: Request{
-			CommonName: user, Organization: groups, Client: true, Algorithm: host.Algorithm, Lifetime: host.Lifetime,
-		}}
+	return []NamedKubeconfig{
+		host.kubeconfig(AdminConf, "kubernetes-admin", []string{ClusterAdminsGroup}, false),
+		host.kubeconfig(ControllerManagerConf, "system:kube-controller-manager", nil, true),
+		host.kubeconfig(SchedulerConf, "system:kube-scheduler", nil, true),
 	}
-	files := []NamedKubeconfig{
-		file(AdminConf, "kubernetes-admin", []string{ClusterAdminsGroup}, false),
-		file(ControllerManagerConf, "system:kube-controller-manager", nil, true),
-		file(SchedulerConf, "system:kube-scheduler", nil, true),
-	}
-	if host.KubeVIP {
-		files = append(files, file(KubeVIPConf, KubeVIPUser, nil, true))
-	}
-	return files
+}
+
+// KubeVIPRequest is for the kubeconfig file of kube-vip, where that moves the virtual IP; signed by KubernetesCA.
+func KubeVIPRequest(host ControlPlane) NamedKubeconfig {
+	return host.kubeconfig(KubeVIPConf, KubeVIPUser, nil, true)
+}
+
+func (host ControlPlane) kubeconfig(name, user string, groups []string, local bool) NamedKubeconfig {
+	return NamedKubeconfig{Name: name, User: user, Local: local, Request: Request{
+		CommonName: user, Organization: groups, Client: true, Algorithm: host.Algorithm, Lifetime: host.Lifetime,
+	}}
 }
 
 // SuperAdminRequest is for a certificate that no RBAC rule can lock out (group system:masters). It

@@ -154,11 +154,9 @@ func TestKubeconfigRequests(t *testing.T) {
 	if diff := cmp.Diff(want, KubeconfigRequests(testControlPlane())); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
-	withVIP := testControlPlane()
-	withVIP.KubeVIP = true
-	want = append(want, NamedKubeconfig{"kube-vip.conf", "kubewright:kube-vip", true, request("kubewright:kube-vip")})
-	if diff := cmp.Diff(want, KubeconfigRequests(withVIP)); diff != "" {
-		t.Errorf("requests with kube-vip (-want +got):\n%s", diff)
+	kubeVIP := NamedKubeconfig{"kube-vip.conf", "kubewright:kube-vip", true, request("kubewright:kube-vip")}
+	if diff := cmp.Diff(kubeVIP, KubeVIPRequest(testControlPlane())); diff != "" {
+		t.Errorf("request of kube-vip (-want +got):\n%s", diff)
 	}
 	super := SuperAdminRequest(time.Hour)
 	if diff := cmp.Diff(Request{CommonName: "kubernetes-super-admin", Organization: []string{"system:masters"},
@@ -176,7 +174,7 @@ func TestEveryRequestCanBeIssuedAndIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	named = append(named, NodeRequests(Node{Name: "cp1", IP: netip.MustParseAddr("fd00::7")})...)
-	for _, conf := range KubeconfigRequests(testControlPlane()) {
+	for _, conf := range append(KubeconfigRequests(testControlPlane()), KubeVIPRequest(testControlPlane())) {
 		named = append(named, Named{conf.Name, KubernetesCA, conf.Request})
 	}
 	named = append(named, Named{"super", KubernetesCA, SuperAdminRequest(time.Hour)})

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubewright/addons"
-	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/plan"
 	"kubewright/internal/taint"
@@ -64,9 +63,6 @@ func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstruc
 				SchedulerArgs: c.Scheduler.ExtraArgs, EtcdArgs: c.Etcd.ExtraArgs,
 			})
 		},
-	}
-	if c.VIP.Provider == cluster.KubeVIP { // until it has its rights, no control plane has the virtual IP
-		renders = append(renders, func() ([]byte, error) { return templates.KubeVIPRBAC(certs.KubeVIPUser) })
 	}
 	var objects []*unstructured.Unstructured
 	for _, render := range renders {

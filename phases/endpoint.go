@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubewright/addons"
 	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/plan"
@@ -63,7 +67,7 @@ func vip() plan.Phase {
 		Way:     true,
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			if !c.VIP.Address.IsValid() {
-				return kept(t, manifestPath("kubewright-keepalived"), templates.KeepalivedConfigPath, templates.KeepalivedCheckPath), nil
+				return keptVIP(t), nil
 			}
 			iface, err := vipInterface(c, t)
 			if err != nil {
@@ -110,6 +114,53 @@ func kept(t plan.Target, pod string, files ...string) []resource.Resource {
 	return stays
 }
 
+// keptVIP is what has the virtual IP, of either provider, as long as clients may still come that way.
+func keptVIP(t plan.Target) []resource.Resource {
+	stays := kept(t, manifestPath("kubewright-keepalived"), templates.KeepalivedConfigPath, templates.KeepalivedCheckPath)
+	if !t.KeepsWays {
+		return stays
+	}
+	stays = append(stays,
+		resource.Kept{Resource: resource.StaticPodID(manifestPath("kubewright-kube-vip"))},
+		resource.Kept{Resource: resource.KubeconfigID(kubernetesDir + "/" + certs.KubeVIPConf)})
+	for _, id := range t.VirtualIPs {
+		stays = append(stays, resource.Kept{Resource: id})
+	}
+	return stays
+}
+
+// vipRights lets kube-vip hold its Lease: until it may, no control plane has the virtual IP.
+func vipRights() plan.Phase {
+	return plan.Phase{
+		Name:    "vip-rights",
+		Short:   "what kube-vip may do in the API",
+		After:   []plan.Edge{plan.AnyHost("control-plane")},
+		Way:     true,
+		PerHost: true, // of all objects those alone that a control plane cannot do without
+		Waits: func(c *cluster.Cluster, hosts []inventory.Host) []plan.Condition {
+			if !runsKubeVIP(c, hosts) {
+				return nil
+			}
+			return []plan.Condition{{Kind: plan.APIReady}}
+		},
+		Objects: func(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
+			if !runsKubeVIP(c, w.Scope) {
+				return nil, nil
+			}
+			manifest, err := templates.KubeVIPRBAC(certs.KubeVIPUser)
+			if err != nil {
+				return nil, err
+			}
+			return addons.Decode(manifest)
+		},
+	}
+}
+
+// runsKubeVIP tells whether kube-vip is on any of some hosts.
+func runsKubeVIP(c *cluster.Cluster, hosts []inventory.Host) bool {
+	return c.VIP.Provider == cluster.KubeVIP && slices.ContainsFunc(hosts, inventory.ControlPlanes)
+}
+
 // vipInterface is the interface that gets the virtual IP. Before the first look nothing is known of
 // a host's interfaces.
 func vipInterface(c *cluster.Cluster, t plan.Target) (string, error) {
@@ -123,11 +174,13 @@ func vipInterface(c *cluster.Cluster, t plan.Target) (string, error) {
 // kubeVIP runs kube-vip, which has the address where it holds a Lease. It holds it by the API server
 // of its own host: one that does not answer loses the address with the Lease.
 func kubeVIP(c *cluster.Cluster, t plan.Target, iface string) []resource.Resource {
+	config := componentKubeconfig(c, t, certs.KubeVIPRequest(controlPlaneNames(c, t.Host)))
 	return []resource.Resource{
 		resource.Address{IP: c.VIP.Address},
+		config, // not with the other kubeconfigs: those lead clients here, and are written when it has been opened
 		resource.StaticPod{
 			Path: manifestPath("kubewright-kube-vip"),
-			On:   []resource.ID{resource.KubeconfigID(kubernetesDir + "/" + certs.KubeVIPConf)},
+			On:   []resource.ID{config.ID()},
 			Render: func(digest string, _ map[string]string) ([]byte, error) {
 				return templates.KubeVIP(templates.KubeVIPData{
 					Image: c.Release.Image("kube-vip"), InputsDigest: digest,

@@ -109,7 +109,8 @@ func members() plan.Phase {
 		Name:  "members",
 		Short: "a note of who the members of etcd are",
 		On:    func(h inventory.Host) bool { return h.Has(inventory.RoleEtcd) || h.Has(inventory.RoleControlPlane) },
-		After: []plan.Edge{plan.AllHosts("control-plane"), plan.AllHosts("bootstrap")},
+		// What is wanted no more goes with a host's last phase: keepalived, when kube-vip can do without it.
+		After: []plan.Edge{plan.AllHosts("control-plane"), plan.AllHosts("bootstrap"), plan.AllHosts("vip-rights")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			if c.ExternalEtcd.Used() {
 				return nil, nil // who its members are is somebody else's business

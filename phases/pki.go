@@ -130,7 +130,6 @@ func controlPlaneNames(c *cluster.Cluster, h inventory.Host) certs.ControlPlane 
 	names := certs.ControlPlane{
 		NodeName: h.Name, NodeIP: h.NodeIP, DNSDomain: c.Network.DNSDomain, APIServiceIP: c.Network.APIServiceIP,
 		VIP: c.VIP.Address, Local: c.LocalBalancer, CertSANs: c.CertSANs, Algorithm: certs.KeyAlgorithm(c.KeyAlgorithm),
-		KubeVIP: c.VIP.Provider == cluster.KubeVIP,
 	}
 	if c.SharedEndpoint { // otherwise it is the address of one host, which is not that of the others
 		names.Endpoint = c.Endpoint.Host
@@ -168,7 +167,7 @@ func certificate(t plan.Target, dir string, r certs.Named) resource.Certificate 
 
 // kubeconfigs are how the components find and trust the API server. The kubelet goes the way of
 // the nodes, an administrator through the endpoint if it leads to all control planes;
-// controller-manager, scheduler and kube-vip use the API server of their own host.
+// controller-manager and scheduler use the API server of their own host. That of kube-vip is with its pod.
 func kubeconfigs() plan.Phase {
 	return plan.Phase{
 		Name:  "kubeconfigs",
@@ -177,29 +176,34 @@ func kubeconfigs() plan.Phase {
 		After: []plan.Edge{plan.SameHost("pki")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			want := []resource.Resource{resource.Dir{Path: manifestsDir}} // beside them, and watched by the kubelet
-			kubeconfig := func(name string, w certs.KubeconfigWant) {
-				w.ClusterName = c.Name
-				if t.PKI != nil {
-					w.Authority = t.PKI.Kubernetes
-				}
-				want = append(want, resource.Kubeconfig{Path: kubernetesDir + "/" + name, Want: w, Env: t.Env})
-			}
 			if t.Has(inventory.RoleControlPlane) {
 				for _, r := range certs.KubeconfigRequests(controlPlaneNames(c, t.Host)) {
-					server := localAPI(c, t.Host)
-					if c.SharedEndpoint && !r.Local {
-						server = c.Endpoint.URL()
-					}
-					kubeconfig(r.Name, certs.KubeconfigWant{Server: server, User: r.User, Request: r.Request})
+					want = append(want, componentKubeconfig(c, t, r))
 				}
 			}
-			kubeconfig(certs.KubeletConf, certs.KubeconfigWant{
+			return append(want, kubeconfig(c, t, certs.KubeletConf, certs.KubeconfigWant{
 				Server: c.NodeEndpoint.URL(), User: "system:node:" + t.Name,
 				CertFile: kubeletClientPath, KeyFile: kubeletClientPath,
-			})
-			return want, nil
+			})), nil
 		},
 	}
+}
+
+// componentKubeconfig is one of those that have a client certificate of their own.
+func componentKubeconfig(c *cluster.Cluster, t plan.Target, r certs.NamedKubeconfig) resource.Kubeconfig {
+	server := localAPI(c, t.Host)
+	if c.SharedEndpoint && !r.Local {
+		server = c.Endpoint.URL()
+	}
+	return kubeconfig(c, t, r.Name, certs.KubeconfigWant{Server: server, User: r.User, Request: r.Request})
+}
+
+func kubeconfig(c *cluster.Cluster, t plan.Target, name string, want certs.KubeconfigWant) resource.Kubeconfig {
+	want.ClusterName = c.Name
+	if t.PKI != nil {
+		want.Authority = t.PKI.Kubernetes
+	}
+	return resource.Kubeconfig{Path: kubernetesDir + "/" + name, Want: want, Env: t.Env}
 }
 
 // localAPI is the API server of a control plane by its own address.

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,7 +114,8 @@ func TestKubeVIPRestarts(t *testing.T) {
 	}
 }
 
-// The rights of kube-vip are in the cluster when it is, and not otherwise.
+// The rights of kube-vip are in the cluster when it is, and not otherwise; a run that leaves hosts out makes
+// them too, before keepalived goes.
 func TestKubeVIPObjects(t *testing.T) {
 	t.Parallel()
 	for provider, want := range map[string]int{"keepalived": 0, "kube-vip": 2} {
@@ -123,23 +125,34 @@ func TestKubeVIPObjects(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := plan.World{PKI: pki, Scope: m.cluster.Hosts, Targets: map[string]plan.Target{m.host.Name: m.target(t, true)}}
-		found := 0
 		for _, p := range phases.All() {
-			if p.Name != "bootstrap" {
+			if p.Name == "members" && !slices.Contains(p.After, plan.AllHosts("vip-rights")) {
+				t.Error("keepalived goes before kube-vip may do anything")
+			}
+			if p.Name != "vip-rights" {
 				continue
 			}
-			objects, err := p.Objects(m.cluster, w)
-			if err != nil {
-				t.Fatal(err)
+			if !p.PerHost || !p.Way {
+				t.Error("they are not made where only the control planes are looked at, or the way is opened")
 			}
-			for _, o := range objects {
-				if strings.Contains(fmt.Sprint(o.Object), certs.KubeVIPUser) {
-					found++
+			for hosts, want := range map[string]int{"all": want, "none": 0} {
+				if w.Scope = m.cluster.Hosts; hosts == "none" {
+					w.Scope = nil
+				}
+				objects, err := p.Objects(m.cluster, w)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found := 0
+				for _, o := range objects {
+					if strings.Contains(fmt.Sprint(o.Object), certs.KubeVIPUser) {
+						found++
+					}
+				}
+				if waits := len(p.Waits(m.cluster, w.Scope)) > 0; found != want || waits != (want > 0) {
+					t.Errorf("%s, %s control planes: %d objects name the user of kube-vip, want %d; the API is waited for: %v", provider, hosts, found, want, waits)
 				}
 			}
-		}
-		if found != want {
-			t.Errorf("%s: %d objects name the user of kube-vip, want %d", provider, found, want)
 		}
 	}
 }

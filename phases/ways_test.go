@@ -74,6 +74,7 @@ func TestWaysAreAddedFirst(t *testing.T) {
 	}{
 		"to a virtual IP": {"{}", "{vip: {address: 10.111.0.5}, nodeEndpoint: endpoint}", "10.111.0.5 127.0.0.1", "10.111.0.5", haproxy, keepalived},
 		"and back":        {"{vip: {address: 10.111.0.5}, nodeEndpoint: endpoint}", "{}", "10.111.0.5 127.0.0.1", "127.0.0.1", keepalived, haproxy},
+		"from kube-vip":   {"{vip: {address: 10.111.0.5, provider: kube-vip}, nodeEndpoint: endpoint}", "{}", "10.111.0.5 127.0.0.1", "127.0.0.1", kubeVIPPod, haproxy},
 		"to a name":       {"{}", "{endpoint: api.example.com, nodeEndpoint: endpoint}", "127.0.0.1 api.example.com", "api.example.com", haproxy, ""},
 		"to another name": {"{endpoint: a.example.com, nodeEndpoint: endpoint}", "{endpoint: b.example.com, nodeEndpoint: endpoint}", "a.example.com b.example.com", "b.example.com", "", ""},
 		"fewer names":     {"{certSANs: [a.example.com, b.example.com]}", "{certSANs: [b.example.com]}", "127.0.0.1 a.example.com b.example.com", "127.0.0.1 b.example.com", "", ""},

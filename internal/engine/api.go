@@ -288,6 +288,9 @@ func (s *Session) applyObjects(ctx context.Context, p plan.Phase, scope []invent
 	if err != nil {
 		return err
 	}
+	if len(objects) == 0 {
+		return nil
+	}
 	if !s.apiThere { // else it is held already, or nothing is to be changed
 		if err := s.holdLease(ctx); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
 	"kubewright/internal/resource"
+	"kubewright/internal/sh"
 )
 
 // The clients of a cluster that runs are given another way to its API servers in three walks, each of
@@ -59,7 +60,10 @@ func (s *Session) keepWays(keep bool) error {
 	s.keeps = keep
 	var errs []error
 	for _, m := range s.planned() {
-		m.target.KeepsWays = keep
+		m.target.KeepsWays, m.target.VirtualIPs = keep, nil
+		if keep {
+			m.target.VirtualIPs = virtualIPs(m.observed)
+		}
 		var err error
 		if m.groups, err = plan.Desired(s.Phases, s.Cluster, m.target); err == nil {
 			m.plan, err = plan.ForHost(m.Name, m.groups, m.observed)
@@ -67,6 +71,17 @@ func (s *Session) keepWays(keep bool) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// virtualIPs are the addresses that the manifest of a host lists.
+func virtualIPs(observed *sh.Answers) []resource.ID {
+	var ids []resource.ID
+	for _, name := range slices.Sorted(maps.Keys(observed.Manifest)) {
+		if id := resource.ID(name); id.Kind() == "address" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // move is a node whose kubeconfigs are to lead to other servers.
@@ -126,13 +141,12 @@ func (s *Session) openWays(ctx context.Context) error {
 	}
 	ways := s.ways()
 	hosts := slices.DeleteFunc(s.wanted(), func(m *member) bool { return !m.isNode() || s.changes(m) })
-	for _, m := range hosts {
-		for _, it := range m.plan.Changes() {
-			if s.Only != nil && ways[it.Phase] && !s.Only[it.Phase] {
-				return fault.New(fault.BadInput, "%s is sent to %s, which takes the phases %s first, and --phase leaves out %s", moves[0].Name,
-					strings.Join(moves[0].servers, " and "), strings.Join(slices.Sorted(maps.Keys(ways)), ", "), it.Phase).On(m.Name).WithHint("run without --phase")
-			}
-		}
+	switch left, on, err := s.wayLeftOut(ctx, hosts); {
+	case err != nil:
+		return err
+	case left != "":
+		return fault.New(fault.BadInput, "%s is sent to %s, which takes the phases %s first, and --phase leaves out %s", moves[0].Name,
+			strings.Join(moves[0].servers, " and "), strings.Join(slices.Sorted(maps.Keys(ways)), ", "), left).On(on).WithHint("run without --phase")
 	}
 	s.emit(report.Event{Kind: report.Notice, Message: "clients get another way to the API servers: it is opened first, then they are moved, and what nobody goes by any more goes last"})
 	s.rollout = newRollout(hosts)
@@ -140,6 +154,35 @@ func (s *Session) openWays(ctx context.Context) error {
 		return err
 	}
 	return s.awaitWays(ctx, moves)
+}
+
+// wayLeftOut names a phase that has something to open and that --phase leaves out, and the host where;
+// the host is "" where it is in the API.
+func (s *Session) wayLeftOut(ctx context.Context, hosts []*member) (phase, on string, err error) {
+	if s.Only == nil {
+		return "", "", nil
+	}
+	ways := s.ways()
+	for _, m := range hosts {
+		for _, it := range m.plan.Changes() {
+			if ways[it.Phase] && !s.Only[it.Phase] {
+				return it.Phase, m.Name, nil
+			}
+		}
+	}
+	for _, p := range s.Phases {
+		if !p.Way || p.Objects == nil || s.Only[p.Name] {
+			continue
+		}
+		objects, err := s.objects(p, s.scope())
+		if err != nil {
+			return "", "", err
+		}
+		if changes, err := s.diffObjects(ctx, objects); err != nil || len(changes) > 0 {
+			return p.Name, "", err
+		}
+	}
+	return "", "", nil
 }
 
 // closeWays takes away what nobody goes by any more, once the cluster was seen to work without it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +40,7 @@ import (
 
 const (
 	haproxyManifest    = "/etc/kubernetes/manifests/kubewright-haproxy.yaml"
+	kubeVIPManifest    = "/etc/kubernetes/manifests/kubewright-kube-vip.yaml"
 	keepalivedManifest = "/etc/kubernetes/manifests/kubewright-keepalived.yaml"
 	kubeletConf        = "/etc/kubernetes/kubelet.conf"
 	apiCertificate     = engine.PKIDir + "/apiserver.crt"
@@ -57,6 +60,8 @@ type wayLab struct {
 	starts  map[string]int
 	// steps has what was opened, moved and closed, in order.
 	steps []string
+	// rights are the objects by which kube-vip may do what it does, by path.
+	rights map[string][]byte
 	// stuck keeps the virtual IP from being taken; balanced is set when a load balancer of the user's
 	// leads to all API servers.
 	stuck, balanced bool
@@ -66,7 +71,7 @@ type wayLab struct {
 
 func newWayLab(t *testing.T, controlPlanes int) *wayLab {
 	t.Helper()
-	l := &wayLab{etcdLab: newEtcdLab(t, controlPlanes), servers: map[string]*httptest.Server{}, went: map[string]string{}, starts: map[string]int{}}
+	l := &wayLab{etcdLab: newEtcdLab(t, controlPlanes), servers: map[string]*httptest.Server{}, went: map[string]string{}, starts: map[string]int{}, rights: map[string][]byte{}}
 	l.phases = l.realWays()
 	for _, h := range l.cluster.Hosts {
 		if h.Has(inventory.RoleControlPlane) {
@@ -112,12 +117,20 @@ func (l *wayLab) atVIP() {
 	c.NodeEndpoint = c.Endpoint
 }
 
+// atKubeVIP has nodes go to the virtual IP, which kube-vip has.
+func (l *wayLab) atKubeVIP() {
+	l.atVIP()
+	l.cluster.VIP.Provider = cluster.KubeVIP
+}
+
 // realWays are the small phases, with those that lead to the API servers as they are.
 func (l *wayLab) realWays() []plan.Phase {
 	ours := map[string]plan.Phase{}
 	for _, p := range phases.All() {
-		if slices.Contains([]string{"pki", "kubeconfigs", "load-balancer", "vip"}, p.Name) {
-			p.After = nil
+		if slices.Contains([]string{"pki", "kubeconfigs", "load-balancer", "vip", "vip-rights"}, p.Name) {
+			if p.Desire != nil {
+				p.After = nil
+			}
 			ours[p.Name] = p
 		}
 	}
@@ -128,6 +141,9 @@ func (l *wayLab) realWays() []plan.Phase {
 		switch p.Name {
 		case "etcd":
 			list = append(list, pki, ours["kubeconfigs"], ours["load-balancer"], ours["vip"])
+		case "members":
+			p.After = append(p.After, plan.AllHosts("vip-rights"))
+			list = append(list, ours["vip-rights"])
 		case "kubelet":
 			desire := p.Desire
 			p.Desire = func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
@@ -149,6 +165,10 @@ func (l *wayLab) realWays() []plan.Phase {
 // serve is the API server of a control plane, with the certificate that is there.
 func (l *wayLab) serve(h inventory.Host) *httptest.Server {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/") {
+			l.answerRights(w, r)
+			return
+		}
 		r.Host = net.JoinHostPort(h.NodeIP.String(), "6443")
 		l.answer(w, r)
 	}))
@@ -162,6 +182,37 @@ func (l *wayLab) serve(h inventory.Host) *httptest.Server {
 	server.StartTLS()
 	l.t.Cleanup(server.Close)
 	return server
+}
+
+// answerRights keeps the objects that are applied.
+func (l *wayLab) answerRights(w http.ResponseWriter, r *http.Request) {
+	l.answering.RLock()
+	defer l.answering.RUnlock()
+	l.watch.Lock()
+	defer l.watch.Unlock()
+	object := l.rights[r.URL.Path]
+	if r.Method == http.MethodPatch {
+		var err error
+		if object, err = io.ReadAll(r.Body); err != nil {
+			l.t.Error(err)
+		}
+		if r.URL.Query().Get("dryRun") == "" {
+			l.rights[r.URL.Path] = object
+		}
+	}
+	if object == nil {
+		refuse(w, http.StatusNotFound, "NotFound", path.Base(path.Dir(r.URL.Path)), path.Base(r.URL.Path))
+		return
+	}
+	answerJSON(w, http.StatusOK, json.RawMessage(object))
+}
+
+// mayHold tells whether kube-vip may take the virtual IP.
+func (l *wayLab) mayHold() bool {
+	l.watch.Lock()
+	defer l.watch.Unlock()
+	const roleAndBinding = 2
+	return len(l.rights) == roleAndBinding
 }
 
 func (l *wayLab) dial(ctx context.Context, h inventory.Host) (host.Conn, error) {
@@ -219,7 +270,7 @@ func (l *wayLab) reached(from, addr string) []string {
 		case addr == "127.0.0.1:7443":
 			way = l.roots[from].Read(haproxyManifest) != "" && strings.Contains(l.roots[from].Read(templates.HAProxyConfigPath), h.NodeIP.String()+":6443")
 		case ip == "10.111.0.5":
-			way = l.roots[h.Name].Read(keepalivedManifest) != "" && !l.isStuck()
+			way = (l.roots[h.Name].Read(keepalivedManifest) != "" || l.roots[h.Name].Read(kubeVIPManifest) != "" && l.mayHold()) && !l.isStuck()
 		case ip == "lb.example.com":
 			way = l.balanced
 		}
@@ -239,7 +290,7 @@ func (l *wayLab) isStuck() bool {
 // waysOf are the ways that a host has, and where it goes, a word each.
 func (l *wayLab) waysOf(name string) map[string]bool {
 	root := l.roots[name]
-	words := map[string]bool{"haproxy": root.Read(haproxyManifest) != "", "keepalived": root.Read(keepalivedManifest) != ""}
+	words := map[string]bool{"haproxy": root.Read(haproxyManifest) != "", "keepalived": root.Read(keepalivedManifest) != "", "kube-vip": root.Read(kubeVIPManifest) != ""}
 	for _, way := range []string{"127.0.0.1", "10.111.0.5", "lb.example.com"} {
 		words["named "+way] = named(root.Read(apiCertificate), way)
 	}
@@ -377,6 +428,51 @@ func TestEndpointMigration(t *testing.T) {
 	}
 }
 
+// kube-vip is such a way too: it has its certificate and its rights before anybody goes by it, and it goes
+// last, even where its address stays a name of the API servers.
+func TestMigrationToKubeVIP(t *testing.T) {
+	l := newWayLab(t, 3)
+	l.steps = nil
+	l.atKubeVIP()
+	l.defaultsWith(func(o *engine.Options) {
+		o.Only = map[string]bool{"pki": true, "kubeconfigs": true, "load-balancer": true, "vip": true, "kubelet": true}
+	})
+	requireFault(t, l.apply(), fault.BadInput, "and --phase leaves out vip-rights")
+	if steps := l.taken(); len(steps) > 0 {
+		t.Errorf("done all the same: %q", steps)
+	}
+	l.defaultsWith(nil)
+	l.mustApply()
+	l.requireOrder(
+		map[string]int{"+ kube-vip": 3, "+ named 10.111.0.5": 3, "+ goes to https://10.111.0.5:6443": 4, "- haproxy": 4, "- named 127.0.0.1": 3},
+		"+ kube-vip|+ named 10.111.0.5", "+ goes to https://10.111.0.5:6443", "- haproxy|- named 127.0.0.1")
+	l.local()
+	l.cluster.CertSANs = []string{"10.111.0.5"}
+	l.mustApply()
+	l.requireOrder(
+		map[string]int{"+ haproxy": 4, "+ named 127.0.0.1": 3, "+ goes to https://127.0.0.1:7443": 4, "- kube-vip": 3},
+		"+ haproxy|+ named 127.0.0.1", "+ goes to https://127.0.0.1:7443", "- kube-vip")
+}
+
+// A run that leaves a worker out gives kube-vip its rights all the same, before keepalived goes; and it leaves
+// kube-vip and its address when that is wanted no more.
+func TestKubeVIPInPart(t *testing.T) {
+	l := newWayLab(t, 1)
+	l.atVIP()
+	l.mustApply()
+	l.steps = nil
+	l.defaultsWith(func(o *engine.Options) { o.Limit = inventory.ControlPlanes })
+	l.cluster.VIP.Provider = cluster.KubeVIP
+	l.mustApply() // all the while the kubelets have a way
+	l.requireOrder(map[string]int{"+ kube-vip": 1, "- keepalived": 1}, "+ kube-vip", "- keepalived")
+	l.local()
+	l.cluster.CertSANs = []string{"10.111.0.5"}
+	l.mustApply() // and its plan is empty
+	if l.roots["cp1"].Read(kubeVIPManifest) == "" {
+		t.Error("kube-vip is gone, although w1 goes by it")
+	}
+}
+
 // A run that is cut on the way leaves everybody a way, and the next one ends what it began, or goes back.
 func TestMigrationIsCut(t *testing.T) {
 	const step, enough = 3, 40 // every third act
@@ -456,7 +552,7 @@ func TestMigrationTakesAllPhases(t *testing.T) {
 	l.steps = nil
 	l.atVIP()
 	l.defaultsWith(func(o *engine.Options) { o.Only = map[string]bool{"kubeconfigs": true, "kubelet": true} })
-	requireFault(t, l.apply(), fault.BadInput, "is sent to https://10.111.0.5:6443, which takes the phases load-balancer, pki, vip first, and --phase leaves out pki")
+	requireFault(t, l.apply(), fault.BadInput, "is sent to https://10.111.0.5:6443, which takes the phases load-balancer, pki, vip, vip-rights first, and --phase leaves out pki")
 	if steps := l.taken(); len(steps) > 0 {
 		t.Errorf("done all the same: %q", steps)
 	}

@@ -44,8 +44,8 @@ type Phase struct {
 	// Way is set for a phase that leads clients to the API servers: it gives these their names, or is
 	// what stands before them. A cluster that runs is given a new way before anybody is sent there.
 	Way bool
-	// PerHost is set when each of Objects is about one host: such a phase is run even when
-	// the run is limited to some hosts.
+	// PerHost is set when Objects are about the hosts in scope, and not about the whole cluster: such a
+	// phase is run even when the run is limited to some hosts.
 	PerHost bool
 	// Waits and Ready list what is waited for before and after the phase is applied: for
 	// the one host, or for all hosts of the run when the phase is not about hosts.
@@ -81,6 +81,9 @@ type Target struct {
 	// KeepsWays is set while clients may still come to the API servers by a way that is wanted no more:
 	// then ways are added, and none is taken away.
 	KeepsWays bool
+	// VirtualIPs are the addresses that pods of ours were given to put on the host and take away again, by
+	// their IDs. They are known while KeepsWays is set.
+	VirtualIPs []resource.ID
 	// Voters are the members of etcd that vote once this run is through, name=peer URL, separated by
 	// commas; "" for all that the inventory wants.
 	Voters string
