@@ -91,9 +91,9 @@ func clusterArgs(keys ...string) func(*importer, value) error {
 			return err
 		}
 		for _, e := range pairs {
-			text, ok := plain(e.value)
-			if !ok {
-				return fmt.Errorf("the value of the flag %s is not text", e.key.Value)
+			text, err := i.lead.textOf(e.value, fmt.Sprintf("the value of the flag %s is not text", e.key.Value))
+			if err != nil {
+				return err
 			}
 			i.cluster.SetBelow(i.cluster.Root, i.cluster.Text(text, v.at(e.value)), append(slices.Clone(keys), e.key.Value)...)
 		}
@@ -192,13 +192,9 @@ func addresses(i *importer, v value) error {
 		list = i.cluster.List(v.origin())
 	}
 	for _, item := range items {
-		n, err := i.lead.resolve(item, 0)
+		text, err := i.lead.textOf(item, "expected a list of names and addresses")
 		if err != nil {
 			return err
-		}
-		text, ok := plain(n)
-		if !ok {
-			return errors.New("expected a list of names and addresses")
 		}
 		list.Content = append(list.Content, i.cluster.Text(text, v.at(item)))
 	}
@@ -301,15 +297,24 @@ func registryMirrors(i *importer, v value) error {
 		if prefix == nil || mirrors == nil || target(mirrors).Kind != yaml.SequenceNode {
 			return errors.New("expected a list of {prefix: REGISTRY, mirrors: [{host: URL}]}")
 		}
+		registry, err := i.lead.textOf(prefix, "a prefix is not text")
+		if err != nil {
+			return err
+		}
+		const noURL = "a mirror has no host that is a URL"
 		list := i.cluster.List(v.at(item))
 		for _, m := range target(mirrors).Content {
 			host := strict.Get(target(m), "host")
-			if host == nil || host.Kind != yaml.ScalarNode || isTemplate(host) {
-				return errors.New("a mirror has no host that is a URL")
+			if host == nil {
+				return errors.New(noURL)
 			}
-			list.Content = append(list.Content, i.cluster.Text(host.Value, v.at(host)))
+			url, err := i.lead.textOf(host, noURL)
+			if err != nil {
+				return err
+			}
+			list.Content = append(list.Content, i.cluster.Text(url, v.at(host)))
 		}
-		i.cluster.SetBelow(i.cluster.Root, list, "spec", "artifacts", "registryMirrors", target(prefix).Value)
+		i.cluster.SetBelow(i.cluster.Root, list, "spec", "artifacts", "registryMirrors", registry)
 	}
 	return nil
 }

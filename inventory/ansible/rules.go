@@ -224,9 +224,9 @@ func labels(m *member, v value) error {
 		return err
 	}
 	for _, e := range pairs {
-		text, ok := plain(e.value)
-		if !ok {
-			return fmt.Errorf("the value of the label %s is not text", e.key.Value)
+		text, err := m.textOf(e.value, fmt.Sprintf("the value of the label %s is not text", e.key.Value))
+		if err != nil {
+			return err
 		}
 		m.tree.SetBelow(m.spec, m.tree.Text(text, v.at(e.value)), "labels", e.key.Value)
 	}
@@ -243,9 +243,9 @@ func taints(m *member, v value) error {
 	}
 	list := m.tree.List(v.origin())
 	for _, item := range items {
-		text, ok := plain(item)
-		if !ok {
-			return fmt.Errorf("a taint is written as text: key=value:Effect")
+		text, err := m.textOf(item, "a taint is written as text: key=value:Effect")
+		if err != nil {
+			return err
 		}
 		list.Content = append(list.Content, m.tree.Text(text, v.at(item)))
 	}

@@ -237,6 +237,22 @@ func (t templates) resolve(n *yaml.Node, depth int) (*yaml.Node, error) {
 	return scalar(tagText, text, strict.Origin{Line: n.Line, Column: n.Column}), nil
 }
 
+// textOf returns the text that a part of a value comes to; otherwise is the fault where it is none.
+func (t templates) textOf(n *yaml.Node, otherwise string) (string, error) {
+	n, err := t.resolve(n, 0)
+	if err != nil {
+		return "", err
+	}
+	if n.Tag == tagVault {
+		return "", errVault
+	}
+	text, ok := plain(n)
+	if !ok {
+		return "", errors.New(otherwise)
+	}
+	return text, nil
+}
+
 // lookUp finds what a reference refers to.
 func (t templates) lookUp(m []string, depth int) (*yaml.Node, error) {
 	v, ok := t.vars[m[1]]
