@@ -251,9 +251,11 @@ a 10.0.0.1 [control-plane] [k8s_cluster kube_control_plane]
 a 10.0.0.1 [control-plane] [k8s_cluster kube_control_plane]
 `},
 		"a folder": {memory{"inv/a.yml": "kube_control_plane: {hosts: {a: {ansible_host: 10.0.0.1}}}\n", "inv/b": "[kube_node]\nb ansible_host=10.0.0.2\n",
-			"inv/c.ini": "[kube_node]\nnot-read\n", "inv/README.md": "# x", "inv/.hidden": "[x", "inv/group_vars/all.yml": "ansible_user: u\n", "inv/artifacts/admin.conf": "x"}, "inv", `
+			"inv/c.ini": "[kube_node]\nc ansible_host=10.0.0.3\n", "inv/more/d.ini": "[kube_node]\nd\n", "inv/old.bak/e": "[kube_node]\ne\n", "inv/README.md": "# x", "inv/none.yml": "# nobody yet\n", "inv/.hidden": "[x", "inv/group_vars/all.yml": "ansible_user: u\n", "inv/artifacts/admin.conf": "x"}, "inv", `
 a 10.0.0.1 [control-plane] [k8s_cluster kube_control_plane] user=u
 b 10.0.0.2 [worker] [k8s_cluster kube_node] user=u
+c 10.0.0.3 [worker] [k8s_cluster kube_node] user=u
+warning: inv/more: the folder is not read: inventories are looked for in inv itself
 `},
 		"a folder of nothing but INI": {memory{"inv/inventory.ini": "[kube_control_plane]\na ansible_host=10.0.0.1\n"}, "inv", `
 a 10.0.0.1 [control-plane] [k8s_cluster kube_control_plane]
@@ -353,6 +355,10 @@ func TestFaults(t *testing.T) {
 		"two hosts at one address": {memory{"i": good + "b ansible_host=10.0.0.1\n"}, "i:3:16: ansible_host: the address 10.0.0.1 is taken by ansible_host in line 2"},
 		"a load balancer":          {memory{"i": good, "group_vars/all.yml": "loadbalancer_apiserver: {port: 443}\n"}, "loadbalancer_apiserver: has no address"},
 		"a folder without any":     {memory{"i/README.md": ""}, "i: the folder holds no inventory"},
+		"a folder of folders":      {memory{"i/x/hosts": good}, "i: the folder holds no inventory"},
+		"a folder with no YAML":    {memory{"i/a.ini": good, "i/b.yml": "kube_node: [\n"}, "i/b.yml:1:1: this is not YAML"},
+		"a folder with no groups":  {memory{"i/a.ini": good, "i/b.json": `{"kind": "x"}`}, "i/b.json:1:1: the file holds no groups of Ansible, which have hosts, vars or children"},
+		"a folder with a plugin":   {memory{"i/a.ini": good, "i/b.aws_ec2.yml": "---\nplugin: amazon.aws.aws_ec2\nregions: [x]\n"}, "i/b.aws_ec2.yml:2:9: plugin: inventory plugins are not run; use the output of ansible-inventory --list"},
 		"no such file":             {memory{}, "i: cannot be read: open i: file does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {

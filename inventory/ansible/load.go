@@ -48,7 +48,7 @@ var firstYAML = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile
 func (Format) Recognizes(c inventory.Candidate) bool {
 	switch path.Ext(c.Path) {
 	case ".yml", ".yaml", ".json":
-		return !c.Folder && holdsGroups(c.Data)
+		return !c.Folder && (holdsGroups(c.Data) || pluginOf(c.Data) != nil)
 	}
 	if c.Folder || isProgram(c) {
 		return true
@@ -89,6 +89,18 @@ func holdsGroups(data []byte) bool {
 	return found
 }
 
+// pluginOf returns the key plugin of a file that configures a plugin of Ansible; nil is any other file.
+func pluginOf(data []byte) *yaml.Node {
+	root, faults := strict.Parse("", data)
+	if faults != nil || root.Kind != yaml.MappingNode || strict.Get(root, "apiVersion") != nil || strict.Get(root, "kind") != nil {
+		return nil
+	}
+	if plugin := strict.Get(root, "plugin"); plugin != nil && plugin.Kind == yaml.ScalarNode {
+		return plugin
+	}
+	return nil
+}
+
 // Load implements inventory.Format.
 func (Format) Load(file string, files inventory.Files) (*inventory.Import, strict.Faults) {
 	w := newWorld()
@@ -120,7 +132,7 @@ func (w *world) readSources(file string, files inventory.Files) string {
 		w.readSource(file, files)
 		return path.Dir(file)
 	}
-	sources := sourcesOf(names)
+	sources := w.sourcesOf(file, names)
 	if len(sources) == 0 {
 		w.refuse(strict.Origin{File: file}, "the folder holds no inventory", "")
 	}
@@ -130,22 +142,23 @@ func (w *world) readSources(file string, files inventory.Files) string {
 	return file
 }
 
-// sourcesOf lists the inventories among the files of a folder. INI files are read if there is nothing
-// else; Ansible itself passes over them in a folder, as over the others that are left out here.
-func sourcesOf(names []string) []string {
+// sourcesOf lists the inventories among what is in a folder, and warns of the folders in it: Ansible
+// would read them too, and they hold keys and programs as likely as hosts. Left out are the files that
+// Ansible passes over there, and more that are of editors, locks and secrets.
+func (w *world) sourcesOf(folder string, names []string) []string {
 	skip := []string{".pyc", ".pyo", ".swp", ".bak", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry", ".creds", ".gpg", ".lock"}
-	var sources, ini []string
-	for _, name := range names {
+	// Of Ansible, and what Kubespray makes or has in the folder of an inventory.
+	known := []string{groupVarsFolder, hostVarsFolder, "vars_plugins", "artifacts", "credentials", "patches"}
+	var sources []string
+	for _, entry := range names {
+		name, isFolder := strings.CutSuffix(entry, "/")
 		switch {
-		case strings.HasSuffix(name, "/"), skipped(name), slices.Contains(skip, path.Ext(name)):
-		case path.Ext(name) == ".ini":
-			ini = append(ini, name)
+		case skipped(name), slices.Contains(skip, path.Ext(name)), isFolder && slices.Contains(known, name):
+		case isFolder:
+			w.warn(strict.Origin{File: path.Join(folder, name)}, "the folder is not read: inventories are looked for in "+folder+" itself")
 		default:
 			sources = append(sources, name)
 		}
-	}
-	if len(sources) == 0 {
-		return ini
 	}
 	return sources
 }
@@ -161,7 +174,7 @@ func (w *world) readSource(file string, files inventory.Files) {
 	case isProgram(c):
 		w.readProgram(file, files.Run)
 	case !holdsGroups(data):
-		w.readINI(file, data)
+		w.readGroupless(file, data)
 	default:
 		root, _ := strict.Parse(file, data)
 		if strict.Get(root, metaKey) != nil {
@@ -170,6 +183,28 @@ func (w *world) readSource(file string, files inventory.Files) {
 		}
 		w.readYAML(file, data)
 	}
+}
+
+// readGroupless reads a file that is no YAML with groups: INI, unless its name says that it is YAML.
+func (w *world) readGroupless(file string, data []byte) {
+	if !slices.Contains([]string{".yml", ".yaml", ".json"}, path.Ext(file)) {
+		w.readINI(file, data)
+		return
+	}
+	if empty(data) {
+		return
+	}
+	root, faults := strict.Parse(file, data)
+	if faults != nil {
+		w.faults = append(w.faults, faults...)
+		return
+	}
+	if plugin := pluginOf(data); plugin != nil {
+		w.refuse(strict.Origin{File: file, Line: plugin.Line, Column: plugin.Column, Name: "plugin"},
+			"inventory plugins are not run; use the output of ansible-inventory --list", "")
+		return
+	}
+	w.refuse(strict.Origin{File: file, Line: root.Line, Column: root.Column}, "the file holds no groups of Ansible, which have hosts, vars or children", "")
 }
 
 // importer makes an inventory of ours of what Ansible's says.

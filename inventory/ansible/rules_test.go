@@ -200,6 +200,7 @@ func TestRecognizes(t *testing.T) {
 		"ours, misspelt":         {inventory.Candidate{Path: "x.yaml", Data: []byte("apiVersoin: kubewright.io/v1alpha1\nhosts: []\n")}, false},
 		"ours, without head":     {inventory.Candidate{Path: "x.yaml", Data: []byte("hosts:\n- name: a\n")}, false},
 		"broken YAML":            {inventory.Candidate{Path: "x.yaml", Data: []byte("all: [\n")}, false},
+		"a plugin of Ansible":    {inventory.Candidate{Path: "x.yaml", Data: []byte("plugin: amazon.aws.aws_ec2\n")}, true},
 		"all YAML can be run":    {inventory.Candidate{Path: "x.yaml", Executable: true, Data: []byte("kind: Inventory\n")}, false},
 		"outputs of Terraform":   {inventory.Candidate{Path: "x.json", Data: []byte(`{"hosts": {"sensitive": false, "value": []}}`)}, false},
 	} {
