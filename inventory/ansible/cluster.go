@@ -29,10 +29,11 @@ func clusterRules() []Rule {
 		{Names: []string{"apiserver_loadbalancer_domain_name"}, To: "spec.controlPlane.certSANs", Note: "the hosts' own /etc/hosts is left alone", cluster: addresses},
 		{Names: []string{"supplementary_addresses_in_ssl_keys"}, To: "spec.controlPlane.certSANs", cluster: addresses},
 		{Names: []string{"loadbalancer_apiserver_localhost"}, To: "spec.controlPlane.nodeEndpoint", Note: "local when true; when false endpoint, if there is a load balancer or a virtual IP", cluster: nodeEndpoint},
-		{Names: []string{"kube_vip_address"}, To: "spec.controlPlane.vip.address", Note: "with kube_vip_enabled and kube_vip_controlplane_enabled", cluster: virtualIP("address")},
-		{Names: []string{"kube_vip_interface"}, To: "spec.controlPlane.vip.interface", Note: "likewise", cluster: virtualIP("interface")},
+		{Names: []string{"kube_vip_address"}, To: "spec.controlPlane.vip.address", Note: "with provider kube-vip, where kube_vip_enabled and kube_vip_controlplane_enabled are true", cluster: vipAddress},
+		{Names: []string{"kube_vip_interface"}, To: "spec.controlPlane.vip.interface", Note: "likewise", cluster: vipInterface},
 		{Names: []string{"kube_vip_enabled"}, To: "spec.controlPlane.vip", Note: "with kube_vip_address", cluster: ifVIP},
 		{Names: []string{"kube_vip_controlplane_enabled"}, To: "spec.controlPlane.vip", Note: "likewise", cluster: ifVIP},
+		{Names: []string{"kube_vip_arp_enabled"}, Note: "kube-vip announces the virtual IP by ARP", cluster: vipARP},
 		{Names: []string{"kube_kubeadm_apiserver_extra_args"}, To: "spec.controlPlane.apiServer.extraArgs", cluster: clusterArgs("spec", "controlPlane", "apiServer", "extraArgs")},
 		{Names: []string{"kube_kubeadm_controller_extra_args"}, To: "spec.controlPlane.controllerManager.extraArgs", cluster: clusterArgs("spec", "controlPlane", "controllerManager", "extraArgs")},
 		{Names: []string{"kube_kubeadm_scheduler_extra_args"}, To: "spec.controlPlane.scheduler.extraArgs", cluster: clusterArgs("spec", "controlPlane", "scheduler", "extraArgs")},
@@ -241,13 +242,35 @@ func ifVIP(i *importer, _ value) error {
 	return nil
 }
 
-func virtualIP(key string) func(*importer, value) error {
-	return func(i *importer, v value) error {
-		if err := ifVIP(i, v); err != nil {
-			return err
-		}
-		return clusterText("spec", "controlPlane", "vip", key)(i, v)
+func vipAddress(i *importer, v value) error {
+	if err := ifVIP(i, v); err != nil {
+		return err
 	}
+	if err := clusterText("spec", "controlPlane", "vip", "address")(i, v); err != nil {
+		return err
+	}
+	i.set(scalar(tagText, "kube-vip", v.origin()), v, "spec", "controlPlane", "vip", "provider")
+	return nil
+}
+
+func vipInterface(i *importer, v value) error {
+	if err := ifVIP(i, v); err != nil {
+		return err
+	}
+	return clusterText("spec", "controlPlane", "vip", "interface")(i, v)
+}
+
+func vipARP(i *importer, v value) error {
+	announced, err := v.boolean()
+	switch {
+	case err != nil:
+		return err
+	case !i.hasVIP():
+		return ifVIP(i, v)
+	case !announced:
+		return unsupported("kube-vip announces the virtual IP by ARP")
+	}
+	return nil
 }
 
 func kubeletConfig(i *importer, v value) error {

@@ -33,7 +33,7 @@ func TestClusterVariables(t *testing.T) {
 		"kube_network_plugin: custom_cni":                 "spec:\n    network:\n        cni:\n            name: none\n",
 		"kube_apiserver_port: 8443":                       "spec:\n    controlPlane:\n        port: 8443\n",
 		"loadbalancer_apiserver: {address: 192.0.2.9, port: 8383}\napiserver_loadbalancer_domain_name: lb.example.com":                                                                                    "spec:\n    controlPlane:\n        endpoint: 192.0.2.9:8383\n        certSANs:\n            - lb.example.com\n",
-		"loadbalancer_apiserver:\n  address: \"{{ kube_vip_address }}\"\n  port: 6443\nkube_vip_enabled: true\nkube_vip_controlplane_enabled: true\nkube_vip_address: 10.0.0.9\nkube_vip_interface: eth1": "spec:\n    controlPlane:\n        endpoint: 10.0.0.9:6443\n        vip:\n            address: 10.0.0.9\n            interface: eth1\n",
+		"loadbalancer_apiserver:\n  address: \"{{ kube_vip_address }}\"\n  port: 6443\nkube_vip_enabled: true\nkube_vip_controlplane_enabled: true\nkube_vip_address: 10.0.0.9\nkube_vip_interface: eth1": "spec:\n    controlPlane:\n        endpoint: 10.0.0.9:6443\n        vip:\n            address: 10.0.0.9\n            provider: kube-vip\n            interface: eth1\n",
 		"kube_vip_enabled: false\nkube_vip_address: 10.0.0.9":                                                                                "",
 		"supplementary_addresses_in_ssl_keys: [10.0.0.7, api.example.com]":                                                                   "spec:\n    controlPlane:\n        certSANs:\n            - 10.0.0.7\n            - api.example.com\n",
 		"loadbalancer_apiserver_localhost: true":                                                                                             "spec:\n    controlPlane:\n        nodeEndpoint: local\n",
@@ -165,6 +165,35 @@ i:10:16 ansible_user (j) ignored: another value wins, or no host of the cluster 
 	}
 	if diff := cmp.Diff(wantWarnings, warnings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Kubespray's virtual IP is of kube-vip, which announces it by ARP here too.
+func TestVariablesOfKubeVIP(t *testing.T) {
+	const on = "kube_vip_enabled: true\nkube_vip_controlplane_enabled: true\nkube_vip_address: 10.0.0.9\n"
+	const noMore = "kube-vip has the virtual IP of the control planes, which it announces by ARP, and nothing else"
+	for vars, want := range map[string]string{
+		on + "kube_vip_arp_enabled: true\n":       "understood: kube-vip announces the virtual IP by ARP",
+		on + "kube_vip_arp_enabled: false\n":      "unsupported: kube-vip announces the virtual IP by ARP",
+		"kube_vip_arp_enabled: true\n":            "ignored: there is a virtual IP with both kube_vip_enabled and kube_vip_controlplane_enabled",
+		on + "kube_vip_bgp_enabled: true\n":       "unsupported: " + noMore,
+		on + "kube_vip_services_enabled: false\n": "ignored: it is switched off, or empty",
+		on + "kube_vip_cp_detect: true\n":         "ignored: " + noMore,
+	} {
+		imported, faults := ansible.Format{}.Load("i", memory{"i": twoHosts, "group_vars/all.yml": vars}.files())
+		if faults != nil {
+			t.Fatal(faults)
+		}
+		lines := strings.Split(strings.TrimSpace(vars), "\n")
+		name, _, _ := strings.Cut(lines[len(lines)-1], ":")
+		at := slices.IndexFunc(imported.Report, func(v inventory.Variable) bool { return v.Name == name })
+		if got := fmt.Sprintf("%s: %s", imported.Report[at].Verdict, imported.Report[at].Reason); got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", vars, got, want)
+		}
+	}
+	bad := memory{"i": twoHosts, "group_vars/all.yml": on + "kube_vip_arp_enabled: maybe\n"}
+	if got := bad.load(t, "i"); !strings.Contains(got, "fault: group_vars/all.yml:4:23: kube_vip_arp_enabled: expected true or false") {
+		t.Error(got)
 	}
 }
 

@@ -56,6 +56,7 @@ func families() []family {
 		noPlugin = "it is of a network plugin that is not installed"
 		noEngine = "containerd is the container engine"
 		noAddon  = "it is of an add-on that kubewright does not install"
+		kubeVIP  = "kube-vip has the virtual IP of the control planes, which it announces by ARP, and nothing else"
 		nothing  = "kubewright has no equivalent"
 	)
 	return []family{
@@ -78,6 +79,7 @@ func families() []family {
 		{"", "_image_repo", inventory.Unsupported, "spec.artifacts says where images come from"},
 		{"files_repo", "", inventory.Unsupported, "spec.artifacts says where files come from"},
 		{"registry_host", "", inventory.Unsupported, "spec.artifacts says where images come from"},
+		{"kube_vip_", "_enabled", inventory.Unsupported, kubeVIP},
 		{"", "_enabled", inventory.Unsupported, noAddon},
 		{"metallb_", "", inventory.Ignored, noAddon},
 		{"cert_manager_", "", inventory.Ignored, noAddon},
@@ -87,7 +89,7 @@ func families() []family {
 		{"registry_", "", inventory.Ignored, noAddon},
 		{"local_volume_provisioner_", "", inventory.Ignored, noAddon},
 		{"local_path_provisioner_", "", inventory.Ignored, noAddon},
-		{"kube_vip_", "", inventory.Ignored, "of kube-vip only the address of the control planes is taken over"},
+		{"kube_vip_", "", inventory.Ignored, kubeVIP},
 		{"coredns_k8s_external_zone", "", inventory.Ignored, "CoreDNS is set up as kubeadm does"},
 		{"kube", "", inventory.Unsupported, nothing},
 		{"etcd_", "", inventory.Unsupported, nothing},
