@@ -184,6 +184,7 @@ func (r *reader) readHeading(names []string) {
 			r.refuse(o, message, near)
 		case slices.Contains(r.names, name):
 			r.refuse(o, "the column stands there already", "")
+			c = column{} // its values are not looked at
 		}
 		r.heading = append(r.heading, c)
 		r.names = append(r.names, name)
@@ -221,9 +222,7 @@ func (r *reader) row(values []string) {
 			continue
 		}
 		o := r.origin(i, r.names[i])
-		if n := r.value(c, text, o); n != nil {
-			r.tree.SetBelow(host, n, c.keys...)
-		}
+		r.put(host, c, r.value(c, text, o), o)
 	}
 	if name := strict.Get(host, "name"); name != nil {
 		o := r.tree.Origins[host]
@@ -232,6 +231,30 @@ func (r *reader) row(values []string) {
 	}
 	r.declare(strict.Get(host, "groups"))
 	r.hosts.Content = append(r.hosts.Content, host)
+}
+
+// put gives a host the value of a column; nil is one that was refused. What a column of several
+// labels says, and one of a single label, adds up, and no key is said twice.
+func (r *reader) put(host *yaml.Node, c column, value *yaml.Node, o strict.Origin) {
+	switch {
+	case value == nil:
+	case c.kind == reflect.Map:
+		for i := 0; i+1 < len(value.Content); i += 2 {
+			one := column{append(slices.Clone(c.keys), value.Content[i].Value), reflect.String}
+			r.put(host, one, value.Content[i+1], o)
+		}
+	default:
+		above := host
+		for _, key := range c.keys[:len(c.keys)-1] {
+			above = strict.Get(above, key)
+		}
+		last := c.keys[len(c.keys)-1]
+		if strict.Get(above, last) != nil {
+			r.refuse(o, last+" stands there already", "")
+			return
+		}
+		r.tree.SetBelow(host, value, c.keys...)
+	}
 }
 
 // declare adds the groups of a host, which have no settings of their own in a table.
@@ -269,11 +292,8 @@ func (r *reader) value(c column, text string, o strict.Origin) *yaml.Node {
 				r.refuse(o, fmt.Sprintf("%q has no =; labels are written as key=value, with a blank or ; between two of them", item), "")
 				return nil
 			}
-			if strict.Get(mapping, key) != nil {
-				r.refuse(o, fmt.Sprintf("%s stands there already", key), "")
-				return nil
-			}
-			r.tree.Set(mapping, key, r.tree.Text(value, o))
+			// Not set: what stands there twice is refused by put.
+			mapping.Content = append(mapping.Content, r.tree.Text(key, o), r.tree.Text(value, o))
 		}
 		return mapping
 	default:

@@ -36,6 +36,10 @@ w1,w1.example.com,10.0.0.2,worker,"gpu,rack-b",disk=ssd,z1,gpu:NoSchedule,ops,22
 `,
 		"semicolons, as spreadsheets write them": "\ufeffname;address;nodeIP;roles;groups;labels;labels.zone;taints;ssh.user;ssh.port;ssh.keyFile;ssh.trustOnFirstUse\r\n" +
 			"w1;w1.example.com;10.0.0.2;worker;\"gpu;rack-b\";disk=ssd;z1;gpu:NoSchedule;ops;2222;/keys/my id;true\r\ncp1;10.0.0.1;;\"control-plane\netcd\";rack-a;;;;;;;\r\n",
+		"one label before the others": `name,address,nodeIP,roles,groups,labels.disk,labels,taints,ssh.user,ssh.port,ssh.keyFile,ssh.trustOnFirstUse
+cp1,10.0.0.1,,control-plane etcd,rack-a,,,,,,,
+w1,w1.example.com,10.0.0.2,worker,gpu rack-b,ssd,zone=z1,gpu:NoSchedule,ops,2222,/keys/my id,true
+`,
 		"tabs": strings.ReplaceAll("name,address,nodeIP,roles,groups,labels,labels.zone,taints,ssh.user,ssh.port,ssh.keyFile,ssh.trustOnFirstUse\ncp1,10.0.0.1,,control-plane|etcd,rack-a,,,,,,,\n"+
 			"w1,w1.example.com,10.0.0.2,worker,gpu rack-b,disk=ssd,z1,gpu:NoSchedule,ops,2222,/keys/my id,true\n", ",", "\t"),
 	} {
@@ -67,6 +71,8 @@ func TestFaults(t *testing.T) {
 		"name,address,roles,ssh.trustOnFirstUse\na,10.0.0.1,worker,yes\n": "hosts.csv:2:19: ssh.trustOnFirstUse: expected true or false",
 		"name,address,roles,labels\na,10.0.0.1,worker,ssd\n":              `hosts.csv:2:19: labels: "ssd" has no =; labels are written as key=value`,
 		"name,address,roles,labels\na,10.0.0.1,worker,a=b a=c\n":          "hosts.csv:2:19: labels: a stands there already",
+		"name,address,roles,labels,labels.a\na,10.0.0.1,worker,a=b,c\n":   "hosts.csv:2:23: labels.a: a stands there already",
+		"name,address,roles,labels.a,labels\na,10.0.0.1,worker,c,a=b\n":   "hosts.csv:2:21: labels: a stands there already",
 		"name,address,roles\na,,worker\n":                                 "hosts.csv:2:1: a.address: this key is required",
 		"name,address,roles\na,10.0.0.1,worker\na,10.0.0.2,worker\n":      "hosts.csv:3:1: name: the name a is taken by name in line 2",
 		"name,address\na,10.0.0.1\n":                                      "hosts.csv:2:1: a.roles: the host has no role",
