@@ -291,6 +291,23 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("with %s: %q is not in\n%s", o.file, want, got)
 		}
 	}
+	for file, text := range map[string]string{
+		"group_vars/deep/old.bak/x.yml": "ansible_user: L10\n", // a folder with an extension
+		"group_vars/deep/old.yml/x":     "ansible_user: L10\n",
+		"group_vars/deep/old~/x":        "ansible_user: L10\n",
+		"group_vars/deep/new/x":         "ansible_user: L11\n",
+	} {
+		files := memory{"i.ini": "[kube_control_plane]\na ansible_host=10.0.0.1\n[deep]\na\n", "group_vars/deep/x.yml": "{}", file: text}
+		if got, read := files.load(t, "i.ini"), strings.Contains(file, "new"); strings.Contains(got, "user=L") != read {
+			t.Errorf("%s is read: %v, want %v:\n%s", file, !read, read, got)
+		}
+	}
+	for vars, want := range map[string]bool{"group_vars/ungrouped.yml": false, "group_vars/all.yml": true} {
+		files := memory{"i.ini": "a ansible_host=10.0.0.1\n[kube_control_plane]\na\n", vars: "ansible_user: L12\n"}
+		if got := files.load(t, "i.ini"); strings.Contains(got, "user=L12") != want {
+			t.Errorf("of a host in a group, %s counts: %v, want %v:\n%s", vars, !want, want, got)
+		}
+	}
 	priority := memory{"i.ini": "[kube_control_plane]\na ansible_host=10.0.0.1\n[aa]\na\n[aa:vars]\nansible_group_priority=9\nansible_user=first\n[zz]\na\n[zz:vars]\nansible_user=last\n"}
 	if got := priority.load(t, "i.ini"); !strings.Contains(got, "user=first") {
 		t.Errorf("ansible_group_priority is not heeded:\n%s", got)

@@ -220,7 +220,8 @@ func (w *world) settle() {
 }
 
 // groupsOf lists the groups of every host without all, in the order in which their variables are
-// laid over each other: by depth, priority and name.
+// laid over each other: by depth, priority and name. A host that is in another group is not in
+// ungrouped, wherever it was first named.
 func (w *world) groupsOf() map[string][]*group {
 	of := map[string][]*group{}
 	sorted := slices.SortedFunc(maps.Values(w.groups), func(a, b *group) int {
@@ -232,6 +233,11 @@ func (w *world) groupsOf() map[string][]*group {
 		}
 		for name := range w.members(g) {
 			of[name] = append(of[name], g)
+		}
+	}
+	for name, groups := range of {
+		if len(groups) > 1 {
+			of[name] = slices.DeleteFunc(groups, func(g *group) bool { return g.name == groupUngrouped })
 		}
 	}
 	return of

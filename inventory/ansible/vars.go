@@ -91,7 +91,8 @@ func skipped(entry string) bool {
 	return strings.HasPrefix(entry, ".") || strings.HasSuffix(entry, "~")
 }
 
-// read reads a file, or all files of a folder and the folders in it, in the order of their names.
+// read reads a file, or all files of a folder and the folders in it, in the order of their names. A
+// folder in it whose name has an extension is skipped, as Ansible does.
 func (f *varFiles) read(folder, entry string, into variables, scope string) {
 	full := path.Join(folder, entry)
 	if !strings.HasSuffix(entry, "/") {
@@ -104,8 +105,9 @@ func (f *varFiles) read(folder, entry string, into variables, scope string) {
 		return
 	}
 	for _, below := range listed {
-		extension := path.Ext(below)
-		if skipped(below) || !strings.HasSuffix(below, "/") && !slices.Contains([]string{"", ".yml", ".yaml", ".json"}, extension) {
+		name, isFolder := strings.CutSuffix(below, "/")
+		extension := path.Ext(name)
+		if skipped(name) || isFolder && extension != "" || !slices.Contains([]string{"", ".yml", ".yaml", ".json"}, extension) {
 			continue
 		}
 		f.read(full, below, into, scope)
