@@ -98,10 +98,10 @@ kubewright's own form, which can be used instead. Nothing is connected to.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, warnings, err := files.describe(cmd)
+			warn(plainSink(output.format, cmd.ErrOrStderr()), warnings)
 			if err != nil {
 				return err
 			}
-			warn(plainSink(output.format, cmd.ErrOrStderr()), warnings)
 			if output.format == formatYAML {
 				return writeInventory(cmd.OutOrStdout(), d)
 			}

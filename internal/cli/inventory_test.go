@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,6 +145,23 @@ func TestDynamicInventory(t *testing.T) {
 		t.Fatal(err)
 	}
 	kubewright(t, "inventory", "show", "-i", "good").want(t, 10, "good:").nothing(t)
+}
+
+// What is worth a second look is told where there are faults too, for it may say why.
+func TestWarningsComeWithFaults(t *testing.T) {
+	const list = `{"kube_control_plane": {"hosts": ["a"]}, "_meta": {"hostvars": {"a": {"ansible_host": "192.0.2.1", "ansible_port": 0}, "b": {}}}}`
+	folder(t, "program", "#!/bin/sh\necho nobody is b >&2\necho '"+list+"'\n")
+	const stray, fault = `there are variables of "b", which is a host of no group`, "ansible_port: 0 is out of range"
+	for _, command := range []string{"inventory show", "plan", "verify", "images list"} {
+		args := append(strings.Fields(command), "-i", "program")
+		kubewright(t, args...).want(t, 10, "program: nobody is b", stray, fault).nothing(t)
+		all := kubewright(t, append(args, "-o", "json")...).want(t, 10).events(t)
+		last := len(all) - 1
+		told := slices.ContainsFunc(all[:last], func(e event) bool { return e.Kind == "warning" && strings.Contains(e.Message, stray) })
+		if !told || !strings.Contains(all[last].Error, fault) {
+			t.Errorf("%s: %+v", command, all)
+		}
+	}
 }
 
 // Without a cluster file, one that was named is missed, and the default is not.

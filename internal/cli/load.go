@@ -30,11 +30,11 @@ func (f *clusterFiles) add(cmd *cobra.Command) {
 
 // load reads the files, and the outputs of Terraform where the hosts stand there. All faults of all
 // files come at once, and no host has been connected to. What is worth a second look is returned as
-// warnings.
+// warnings, with an error too.
 func (f *clusterFiles) load(cmd *cobra.Command) (c *cluster.Cluster, warnings []string, err error) {
 	d, warnings, err := f.describe(cmd)
 	if err != nil {
-		return nil, nil, err
+		return nil, warnings, err
 	}
 	return d.Cluster, warnings, nil
 }
@@ -66,20 +66,21 @@ func (f *clusterFiles) describe(cmd *cobra.Command) (d *cluster.Description, war
 		Now:    time.Now(),
 		Checks: check.Names(),
 	}, releases)
-	var faults spec.Faults
-	switch {
-	case errors.As(err, &faults):
-		return nil, nil, fault.Wrap(fault.BadInput, err)
-	case err != nil:
-		return nil, nil, err
-	case f.terraformApply && !source.asked:
-		return nil, nil, fault.New(fault.BadInput, "--terraform-apply: the hosts of this cluster do not come from Terraform").
-			WithHint("spec.inventory.terraform in the cluster's file names a configuration")
-	}
 	for _, w := range found {
 		warnings = append(warnings, w.Error())
 	}
-	return d, append(warnings, programs.said...), nil
+	warnings = append(warnings, programs.said...)
+	var faults spec.Faults
+	switch {
+	case errors.As(err, &faults):
+		return nil, warnings, fault.Wrap(fault.BadInput, err)
+	case err != nil:
+		return nil, warnings, err
+	case f.terraformApply && !source.asked:
+		return nil, warnings, fault.New(fault.BadInput, "--terraform-apply: the hosts of this cluster do not come from Terraform").
+			WithHint("spec.inventory.terraform in the cluster's file names a configuration")
+	}
+	return d, warnings, nil
 }
 
 // aboutFiles makes a command that shows something of what the files say, and asks no host.
@@ -89,10 +90,10 @@ func aboutFiles(cmd *cobra.Command, show func(*cluster.Cluster) result) *cobra.C
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, warnings, err := files.load(cmd)
+		warn(plainSink(output, cmd.ErrOrStderr()), warnings)
 		if err != nil {
 			return err
 		}
-		warn(plainSink(output, cmd.ErrOrStderr()), warnings)
 		return output.write(cmd.OutOrStdout(), show(c))
 	}
 	files.add(cmd)

@@ -135,6 +135,7 @@ func onInterrupt(ctx context.Context, say func()) (settled func()) {
 func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 	c, warnings, err := f.load(cmd)
 	if err != nil {
+		warn(plainSink(f.output, cmd.ErrOrStderr()), warnings)
 		return nil, err
 	}
 	r := &run{flags: f, cluster: c, prompt: newPrompt(cmd), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
