@@ -79,7 +79,7 @@ func Load(files Files, releases Releases) (*Cluster, []Warning, error) {
 func Describe(files Files, releases Releases) (*Description, []Warning, error) {
 	l := &loader{Files: files, in: input{Releases: releases, Read: files.Read, Exists: files.Exists, Now: files.Now, Checks: files.Checks}}
 	if err := l.read(); err != nil {
-		return nil, nil, err
+		return nil, l.warnings.Sorted(), err
 	}
 	r, c, more := resolve(l.in)
 	warnings := append(l.warnings, r.warn.Faults...).Sorted()
@@ -278,7 +278,8 @@ func (l *loader) terraform(t spec.TerraformSource) error {
 	if hosts.Source.Doc == nil { // nothing was understood
 		return nil
 	}
-	l.faults = append(l.faults, l.in.Spec.TakeAccess(hosts.Access, hosts.Source.Doc, hosts.AccessAt)...)
+	unfit, conflicts := l.in.Spec.TakeAccess(hosts.Access, hosts.Source.Doc, hosts.AccessAt)
+	l.faults, l.warnings = append(l.faults, unfit...), append(l.warnings, conflicts...)
 	l.in.Inventory, l.in.HostsUnread = &hosts.Source, false
 	return nil
 }

@@ -67,9 +67,16 @@ func TestLoadTerraform(t *testing.T) {
 // What the cluster file says of the API servers holds; names add up.
 func TestTerraformEndpointGivesWay(t *testing.T) {
 	file := strings.Replace(fromTerraform, "  ssh:", "  controlPlane: {endpoint: api.example.com, certSANs: [a.example.com]}\n  ssh:", 1)
-	c, _, _, err := loadTerraform(t, file, outputs(`"controlPlane": {"endpoint": "lb.example.com", "certSANs": ["a.example.com", "b.example.com"]}, `), nil)
+	c, _, warnings, err := loadTerraform(t, file, outputs(`"controlPlane": {"endpoint": "lb.example.com", "certSANs": ["a.example.com", "b.example.com"]}, `), nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	const want = "lab/cluster.yaml:6:28: spec.controlPlane.endpoint: wins over the endpoint in lab/infra/tofu output -json: kubewright.value.controlPlane.endpoint, which has another value"
+	if len(warnings) != 1 || warnings[0].Error() != want {
+		t.Errorf("got  %v\nwant %s", warnings, want)
+	}
+	if _, _, warnings, err := loadTerraform(t, file, outputs(`"controlPlane": {"endpoint": "API.example.com:6443"}, `), nil); err != nil || len(warnings) > 0 {
+		t.Errorf("of the same endpoint: %v, %v", warnings, err)
 	}
 	if c.Endpoint.Host != "api.example.com" || !cmp.Equal(c.CertSANs, []string{"a.example.com", "b.example.com"}) {
 		t.Errorf("endpoint %+v, names %v", c.Endpoint, c.CertSANs)

@@ -97,20 +97,34 @@ type Access struct {
 
 // TakeAccess takes over what the source of the hosts says of the API servers: its endpoint where
 // the cluster file gives none, its names beside those of the cluster file. The faults are those of
-// the values, which stand in doc at the path.
-func (f *File) TakeAccess(given Access, doc *strict.Document, at strict.Path) Faults {
+// the values, which stand in doc at the path. There is a warning, at its place in the cluster file,
+// where an endpoint there wins over another one.
+func (f *File) TakeAccess(given Access, doc *strict.Document, at strict.Path) (faults, warnings Faults) {
 	check := &strict.Checker{Doc: doc}
 	control := &f.Spec.ControlPlane
 	checkAccess(check, at, given, control.Port)
-	if control.Endpoint == "" && len(check.Faults) == 0 {
+	switch {
+	case given.Endpoint == "" || len(check.Faults) > 0:
+	case control.Endpoint == "":
 		control.Endpoint = given.Endpoint
+	case !sameEndpoint(control.Endpoint, given.Endpoint, control.Port):
+		o, _ := doc.Origin(at.Key("endpoint"))
+		own := strict.At("spec", "controlPlane", "endpoint")
+		warnings = append(warnings, f.Doc().Fault(own, "wins over the endpoint in "+o.String()+", which has another value", ""))
 	}
 	for _, name := range given.CertSANs {
 		if !slices.Contains(control.CertSANs, name) {
 			control.CertSANs = append(control.CertSANs, name)
 		}
 	}
-	return check.Faults
+	return check.Faults, warnings
+}
+
+// sameEndpoint reports whether two endpoints are the same host and port.
+func sameEndpoint(a, b string, defaultPort int) bool {
+	host, port, problem := SplitEndpoint(a, defaultPort)
+	other, otherPort, otherProblem := SplitEndpoint(b, defaultPort)
+	return problem == nil && otherProblem == nil && host == other && port == otherPort
 }
 
 // checkAccess checks the endpoint and the names that stand at the path.

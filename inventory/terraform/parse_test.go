@@ -43,7 +43,8 @@ func resolve(t *testing.T, outputs string) ([]inventory.Placed, terraform.Hosts,
 		placed, more = inventory.Resolve(parsed.Source)
 		faults = append(faults, more...)
 		file, _ := spec.Parse("c.yaml", []byte("apiVersion: kubewright.io/v1alpha1\nkind: Cluster\nmetadata: {name: a}\nspec: {kubernetesVersion: 1.37.2}\n"))
-		faults = append(faults, file.TakeAccess(parsed.Access, parsed.Source.Doc, parsed.AccessAt)...)
+		unfit, _ := file.TakeAccess(parsed.Access, parsed.Source.Doc, parsed.AccessAt)
+		faults = append(faults, unfit...)
 	}
 	for _, f := range faults {
 		if f.Line != 0 || f.File != name {
