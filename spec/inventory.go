@@ -8,7 +8,8 @@ import (
 )
 
 // InventorySource is where the hosts stand: a file, or the outputs of Terraform. Written as text,
-// it is the path of the file.
+// it is the path of the file. What files there can be is in docs/reference/inventories.md, and what
+// outputs in docs/reference/terraform.md.
 type InventorySource struct {
 	// File is the path of an inventory file, relative to this file.
 	File string `yaml:"file"`

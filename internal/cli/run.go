@@ -49,7 +49,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 // addScope is for commands that work on the hosts, and tell about it.
 func (f *runFlags) addScope(cmd *cobra.Command) {
 	f.output.add(cmd)
-	cmd.Flags().StringVar(&f.limit, "limit", "", "hosts to work on: names, globs, groups, roles, !not, separated by commas")
+	cmd.Flags().StringVar(&f.limit, "limit", "", "hosts to work on, as patterns of Ansible: names, globs, ranges, groups, roles, ~regex, a[0] by position, all, &and, !not, separated by commas or colons")
 	cmd.Flags().BoolVar(&f.stats, "stats", false, "print what the run cost on each host: executions, bytes, connections")
 }
 
