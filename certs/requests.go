@@ -224,9 +224,9 @@ func KubeVIPRequest(host ControlPlane) NamedKubeconfig {
 	return host.kubeconfig(KubeVIPConf, KubeVIPUser, nil, true)
 }
 
-func (host ControlPlane) kubeconfig(name, user string, groups []string, local bool) NamedKubeconfig {
+func (c ControlPlane) kubeconfig(name, user string, groups []string, local bool) NamedKubeconfig {
 	return NamedKubeconfig{Name: name, User: user, Local: local, Request: Request{
-		CommonName: user, Organization: groups, Client: true, Algorithm: host.Algorithm, Lifetime: host.Lifetime,
+		CommonName: user, Organization: groups, Client: true, Algorithm: c.Algorithm, Lifetime: c.Lifetime,
 	}}
 }
 
