@@ -216,7 +216,7 @@ func TestExternalEtcdAndOwnMembers(t *testing.T) {
 func TestExternalEtcdBegun(t *testing.T) {
 	x := newExternalLab(t, 2)
 	x.hook = func(host string, _ int64, script []byte) error {
-		if host == "cp2" && isAct(script) && strings.Contains(string(script), "kubelet.service") {
+		if host == "cp2" && isAct(script) && strings.Contains(string(script), "unit:kubelet.service") {
 			return errors.New("cut")
 		}
 		return nil
