@@ -54,7 +54,7 @@ build: ## build bin/kubewright
 
 .PHONY: test
 test: ## run the unit tests with the race detector
-	@go test -race -shuffle=on ./...
+	@go test -race -shuffle=on -timeout 20m ./...
 	# Modules of their own, where they have tests.
 	for module in $$(git ls-files '*/go.mod' | xargs -r -n1 dirname); do
 		if [ -n "$$(find "$$module" -name '*_test.go' -print -quit)" ]; then
