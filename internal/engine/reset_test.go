@@ -351,6 +351,8 @@ func TestResetOfMembers(t *testing.T) {
 // takeRole takes the role etcd from hosts, as a change of the inventory does, or an etcd that somebody else
 // is to run.
 func (e *etcdLab) takeRole(names ...string) {
+	e.guard.Lock() // an answer that nobody waits for may be on its way
+	defer e.guard.Unlock()
 	for i, h := range e.cluster.Hosts {
 		if slices.Contains(names, h.Name) {
 			e.cluster.Hosts[i].Roles = []inventory.Role{inventory.RoleControlPlane}
