@@ -112,6 +112,8 @@ func (e *etcdLab) answer(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "ok")
 	case strings.HasPrefix(r.URL.Path, "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"):
 		e.answerLease(w, r)
+	case strings.HasPrefix(r.URL.Path, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"):
+		refuse(w, http.StatusNotFound, "NotFound", "leases", path.Base(r.URL.Path)) // no kubelet of this lab reports
 	case r.URL.Path == "/api/v1/pods":
 		answerJSON(w, http.StatusOK, map[string]any{"apiVersion": "v1", "kind": "PodList", "items": []any{}})
 	case strings.HasPrefix(r.URL.Path, "/api/v1/nodes"):

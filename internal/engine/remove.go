@@ -14,6 +14,9 @@ import (
 	"kubewright/inventory"
 )
 
+// heartbeatTimeout is longer than a kubelet takes from one renewal of its Lease to the next.
+const heartbeatTimeout = 15 * time.Second
+
 // Removal is what the removal of a node does.
 type Removal struct {
 	// Name is the host's, and the node's.
@@ -128,7 +131,18 @@ func (r *removal) findNode(ctx context.Context) error {
 			r.Registered, r.Ready = true, n.Ready
 		}
 	}
-	return nil
+	// A node looks Ready for most of a minute after its machine has died, and its pods would never end.
+	if r.Ready && r.Unreached != nil {
+		r.Ready = r.reports(ctx)
+	}
+	return ctx.Err()
+}
+
+// reports tells whether the kubelet of the node is heard of, which it is every ten seconds.
+func (r *removal) reports(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
+	defer cancel()
+	return r.watch(ctx, "", r.Name, &heartbeat{session: r.Session, node: r.Name}) == nil
 }
 
 func (r *removal) world(ctx context.Context) membership.World {
@@ -181,7 +195,7 @@ func (r *removal) drain(ctx context.Context, client *kube.Client) error {
 	case !r.Registered || r.options.DrainTimeout <= 0:
 		return nil
 	case !r.Ready:
-		r.emit(report.Event{Kind: report.Notice, Host: r.Name, Message: "not drained: the node is not Ready; its pods are made anew elsewhere when it is gone"})
+		r.emit(report.Event{Kind: report.Notice, Host: r.Name, Message: "not drained: the node is not Ready, or its kubelet is not heard of; its pods are made anew elsewhere when it is gone"})
 		return nil
 	}
 	done, err := client.Drain(ctx, kube.DrainInput{

@@ -17,6 +17,17 @@ import (
 	"kubewright/internal/sh"
 )
 
+// A machine that has just died leaves a node that looks Ready: it is not drained for ever.
+func TestRemoveNodeThatHasJustDied(t *testing.T) {
+	e := removeLab(t, 3)
+	e.refuse["cp3"], e.down["cp3"] = true, true
+	shown, err := e.remove(t.Context(), "cp3")
+	if err != nil || shown == nil || shown.Ready {
+		t.Fatalf("%+v, %v", shown, err)
+	}
+	e.requireLog("remove cp3", "delete cp3")
+}
+
 // removeLab is a cluster whose nodes are all Ready.
 func removeLab(t *testing.T, controlPlanes int) *etcdLab {
 	t.Helper()
