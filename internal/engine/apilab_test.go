@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,7 +25,7 @@ import (
 
 // serveAPI serves what all API servers of the lab say, with a certificate of the cluster's authority.
 func (e *etcdLab) serveAPI() *httptest.Server {
-	server := httptest.NewUnstartedServer(http.HandlerFunc(e.answer))
+	server := httptest.NewUnstartedServer(e.unlessResting(e.answer))
 	server.EnableHTTP2 = true
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		pair, err := e.apiCertificate()
@@ -38,6 +39,11 @@ func (e *etcdLab) serveAPI() *httptest.Server {
 
 // apiCertificate is signed by the authority that the first host with one has.
 func (e *etcdLab) apiCertificate() (tls.Certificate, error) {
+	leave, err := e.attend()
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	defer leave()
 	e.guard.Lock()
 	defer e.guard.Unlock()
 	env := certs.Env{Now: time.Now(), Rand: rand.Reader}
@@ -87,17 +93,43 @@ func (e *etcdLab) apiReady(name string) bool {
 	return e.listens(name) && e.restarting[name] == 0 && votes && e.quorum() && !strings.Contains(e.roots[name].Read(apiManifest), "--broken")
 }
 
-// quiet returns when nobody is being answered any more: a request that a run has given up is still at
-// work when the run has ended.
+// quiet returns when nobody is being answered any more, nor will be until the next run: a request that a
+// run has given up is still at work, or on its way, when the run has ended.
 func (e *etcdLab) quiet() {
 	e.server.CloseClientConnections()
+	e.rest(true)
+}
+
+func (e *etcdLab) rest(resting bool) {
 	e.answering.Lock()
-	e.answering.Unlock() //nolint:gocritic,staticcheck // to have had it is to have waited for all of them
+	defer e.answering.Unlock()
+	e.resting = resting
+}
+
+// attend takes part in a run, until the caller leaves.
+func (e *etcdLab) attend() (leave func(), err error) {
+	e.answering.RLock()
+	if e.resting {
+		e.answering.RUnlock()
+		return nil, errors.New("the run has ended")
+	}
+	return e.answering.RUnlock, nil
+}
+
+// unlessResting answers requests with answer.
+func (e *etcdLab) unlessResting(answer http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		leave, err := e.attend()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		defer leave()
+		answer(w, r)
+	})
 }
 
 func (e *etcdLab) answer(w http.ResponseWriter, r *http.Request) {
-	e.answering.RLock()
-	defer e.answering.RUnlock()
 	e.guard.Lock()
 	defer e.guard.Unlock()
 	e.settle()

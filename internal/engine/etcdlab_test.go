@@ -48,6 +48,7 @@ type etcdLab struct {
 	server *httptest.Server // of all API servers
 
 	answering sync.RWMutex // held by those who answer a request
+	resting   bool         // no run is under way, and what comes late from the last is not answered
 
 	guard   sync.Mutex // of all that follows
 	members []etcd.Member
@@ -98,6 +99,7 @@ func newEtcdLab(t *testing.T, controlPlanes int) *etcdLab {
 }
 
 func (e *etcdLab) defaults(o *engine.Options) {
+	e.rest(false)
 	o.Dial, o.Etcd = e.dial, e.client
 	o.ReadyTimeout, o.JoinTimeout = 30*time.Second, 20*time.Second
 }
@@ -261,6 +263,11 @@ func (c *etcdConn) Dial(ctx context.Context, network, addr string) (net.Conn, er
 		return nil, &host.LostError{Host: c.conn.name, Op: "dial", Err: net.ErrClosed}
 	default:
 	}
+	leave, err := c.lab.attend()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	name := c.lab.nameAt(ip)
 	switch {
 	case port == "6443" && c.lab.hasAPI(name):

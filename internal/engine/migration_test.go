@@ -164,7 +164,7 @@ func (l *wayLab) realWays() []plan.Phase {
 
 // serve is the API server of a control plane, with the certificate that is there.
 func (l *wayLab) serve(h inventory.Host) *httptest.Server {
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(l.unlessResting(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/") {
 			l.answerRights(w, r)
 			return
@@ -186,8 +186,6 @@ func (l *wayLab) serve(h inventory.Host) *httptest.Server {
 
 // answerRights keeps the objects that are applied.
 func (l *wayLab) answerRights(w http.ResponseWriter, r *http.Request) {
-	l.answering.RLock()
-	defer l.answering.RUnlock()
 	l.watch.Lock()
 	defer l.watch.Unlock()
 	object := l.rights[r.URL.Path]
@@ -234,6 +232,11 @@ func (c *wayConn) Dial(ctx context.Context, network, addr string) (net.Conn, err
 	if _, port, _ := net.SplitHostPort(addr); port != "6443" && port != "7443" {
 		return c.etcdConn.Dial(ctx, network, addr)
 	}
+	leave, err := c.lab.attend()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	for _, name := range c.lab.reached(c.host.Name, addr) {
 		return (&net.Dialer{}).DialContext(ctx, network, c.lab.servers[name].Listener.Addr().String())
 	}
