@@ -87,8 +87,7 @@ func vip() plan.Phase {
 				resource.File{Path: templates.KeepalivedCheckPath, Content: check, Mode: 0o755, Secret: true},
 				resource.StaticPod{
 					Path: manifestPath("kubewright-keepalived"),
-					On: append(reads("ca.crt"), resource.FileID(templates.KeepalivedConfigPath),
-						resource.FileID(templates.KeepalivedCheckPath)),
+					On:   reads("ca.crt"), // what else it reads, it reads anew when that changes
 					Render: func(digest string, _ map[string]string) ([]byte, error) {
 						return templates.Keepalived(templates.KeepalivedPodData{Image: c.Release.Image("keepalived"), InputsDigest: digest})
 					},

@@ -15,6 +15,8 @@ const (
 	// KeepalivedCheckPath is the script that it runs each second. It has to be executable, and it
 	// and the folders above writable for root only: keepalived runs no other script as root.
 	KeepalivedCheckPath = kubernetesDir + "/keepalived/check-apiserver.sh"
+	// keepalivedReadPath is, in the container, the file as keepalived has read it last.
+	keepalivedReadPath = "/tmp/keepalived.conf"
 )
 
 // KeepalivedData is what keepalived of one control plane is told.
@@ -45,12 +47,16 @@ func KeepalivedConfig(d KeepalivedData) ([]byte, error) {
 	}{d, KeepalivedCheckPath})
 }
 
-// KeepalivedCheck renders the script of KeepalivedCheckPath.
+// KeepalivedCheck renders the script of KeepalivedCheckPath. It also has keepalived, the first process of
+// its container, read its file again when that has changed.
 func KeepalivedCheck(d KeepalivedData) ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("keepalived: %w", err)
 	}
-	return render("keepalived-check.sh.tmpl", d)
+	return render("keepalived-check.sh.tmpl", struct {
+		KeepalivedData
+		ConfigPath, ReadPath string
+	}{d, KeepalivedConfigPath, keepalivedReadPath})
 }
 
 func (d KeepalivedData) check() error {

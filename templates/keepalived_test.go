@@ -141,13 +141,35 @@ func TestKeepalivedCheck(t *testing.T) {
 			if test.status == 0 {
 				server.Close()
 			}
-			script := writeTemp(t, "check.sh", mustRender(t)(KeepalivedCheck(d)))
-			out, err := exec.CommandContext(t.Context(), "sh", script).CombinedOutput()
-			if (err == nil) != test.want || len(out) > 0 {
-				t.Errorf("%v, want success: %v\n%s", err, test.want, out)
+			config := writeTemp(t, "keepalived.conf", []byte("one"))
+			check := checkScript(t, d, config)
+			for _, round := range []struct{ config, want string }{{"one", "reload\n"}, {"one", ""}, {"two", "reload\n"}, {"two", ""}} {
+				if err := os.WriteFile(config, []byte(round.config), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				out, err := exec.CommandContext(t.Context(), "sh", check).CombinedOutput()
+				if (err == nil) != test.want || string(out) != round.want {
+					t.Errorf("%v, want success: %v; with the configuration %q, %q was done, want %q", err, test.want, round.config, out, round.want)
+				}
 			}
 		})
 	}
+}
+
+// checkScript is the script, for a configuration of the test. It says reload in place of a signal to the
+// first process, which is keepalived in its container only.
+func checkScript(t *testing.T, d KeepalivedData, config string) string {
+	t.Helper()
+	text := string(mustRender(t)(KeepalivedCheck(d)))
+	for _, part := range []struct{ old, now string }{
+		{"kill -HUP 1\n", "echo reload\n"}, {KeepalivedConfigPath, config}, {keepalivedReadPath, config + ".read"},
+	} {
+		if !strings.Contains(text, part.old) {
+			t.Fatalf("%q is not in the script:\n%s", part.old, text)
+		}
+		text = strings.ReplaceAll(text, part.old, part.now)
+	}
+	return writeTemp(t, "check.sh", []byte(text))
 }
 
 // TestBalancersHaveFewPrivileges: HAProxy has none at all, keepalived those of the network and,
