@@ -202,7 +202,8 @@ func (s *Session) restore(ctx context.Context, m *member, was *sh.Answers, in pa
 		if id.Kind() != "pod" && id != file || !in.phases[it.Phase] || !before.HasContent || before.SHA256 == m.observed.Files[id.Name()].SHA256 {
 			continue
 		}
-		add(id, it.Phase, sh.WriteFile{Path: id.Name(), Mode: before.Mode.Perm(), Owner: "root:root", Content: before.Content})
+		add(id, it.Phase, append(resource.NoteRunning(m.observed.Files[id.Name()].Content),
+			sh.WriteFile{Path: id.Name(), Mode: before.Mode.Perm(), Owner: "root:root", Content: before.Content})...)
 		if id == file {
 			add(unit, it.Phase, sh.DaemonReload{}, sh.StartUnit{Name: unit.Name(), Digest: was.Units[unit.Name()].Started})
 		}
@@ -210,7 +211,7 @@ func (s *Session) restore(ctx context.Context, m *member, was *sh.Answers, in pa
 	if len(tasks) == 0 {
 		return nil
 	}
-	if err := s.amend(ctx, m, tasks); err != nil {
+	if err := s.amend(ctx, m, sh.Replaced(tasks)); err != nil {
 		return fmt.Errorf("and what ran before was not put back: %w", err)
 	}
 	if err := s.serves(ctx, m); err != nil {

@@ -228,7 +228,7 @@ func (h Host) Tasks(phases map[string]bool) []sh.Task {
 			tasks = append(tasks, sh.Task{ID: id, Phase: it.Phase, Steps: append(slices.Clone(it.keep), record)})
 		}
 	}
-	return tasks
+	return sh.Replaced(tasks)
 }
 
 // Artifacts are the files that the host's cache needs before the tasks of the given

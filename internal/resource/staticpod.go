@@ -42,20 +42,35 @@ func (p StaticPod) Diff(v View) (Change, error) {
 		return Change{}, err
 	}
 	render := func(kept map[string]string) ([]byte, error) { return p.Render(digest, kept) }
-	return starting{p, File{Path: p.Path, Mode: 0o600}, p.Keep, render}.diff(v)
+	c, err := starting{p, File{Path: p.Path, Mode: 0o600}, p.Keep, render}.diff(v)
+	if c.Rewrites {
+		c.Steps = slices.Concat(NoteRunning(v.Observed.Files[p.Path].Content), c.Steps)
+	}
+	return c, err
+}
+
+// NoteRunning notes what runs with a manifest before another takes its place, for sh.Replaced.
+func NoteRunning(manifest []byte) []sh.Step {
+	if command := podCommand(manifest); len(command) > 0 {
+		return []sh.Step{sh.NoteProcess{Command: command}}
+	}
+	return nil
 }
 
 // Flags implements Starter: those that a manifest gives its first container. What is no manifest has
 // none.
-func (StaticPod) Flags(content []byte) map[string]string {
+func (StaticPod) Flags(content []byte) map[string]string { return flagsOf(podCommand(content)) }
+
+// podCommand is what the first container of a manifest runs.
+func podCommand(manifest []byte) []string {
 	var pod struct {
 		Spec struct {
 			Containers []struct{ Command, Args []string }
 		}
 	}
-	if err := yaml.Unmarshal(content, &pod); err != nil || len(pod.Spec.Containers) == 0 {
-		return map[string]string{}
+	if err := yaml.Unmarshal(manifest, &pod); err != nil || len(pod.Spec.Containers) == 0 {
+		return nil
 	}
 	first := pod.Spec.Containers[0]
-	return flagsOf(slices.Concat(first.Command, first.Args))
+	return slices.Concat(first.Command, first.Args)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -94,6 +95,11 @@ type (
 	Record struct{ ID, Digest string }
 	// Forget removes a resource from the manifest.
 	Forget struct{ ID string }
+	// NoteProcess notes the processes with a command line, for AwaitEnd.
+	NoteProcess struct{ Command []string }
+	// AwaitEnd waits until none of the noted processes runs any more, so long as there is a kubelet that
+	// would end them, for a number of fifths of a second.
+	AwaitEnd struct{ Tries int }
 	// StopPods ends every container that the kubelet's runtime namespace holds, and removes
 	// the control groups that the kubelet made for them.
 	StopPods struct{}
@@ -136,6 +142,8 @@ func (SwapOff) step()         {}
 func (Intend) step()          {}
 func (Record) step()          {}
 func (Forget) step()          {}
+func (NoteProcess) step()     {}
+func (AwaitEnd) step()        {}
 func (StopPods) step()        {}
 func (Unmount) step()         {}
 func (DeleteLinks) step()     {}
@@ -148,6 +156,19 @@ type Task struct {
 	ID    string
 	Phase string // the phase that progress is reported under
 	Steps []Step
+}
+
+// Replaced are tasks that end when nothing that they replace runs any more: a kubelet takes its time to
+// notice that a manifest has changed, and what it runs until then answers as if nothing were amiss. It has
+// two minutes for it, which is longer than it looks away (20 s) and lets a pod end in peace (30 s).
+func Replaced(tasks []Task) []Task {
+	const tries = 600
+	notes := func(s Step) bool { _, ok := s.(NoteProcess); return ok }
+	if slices.ContainsFunc(tasks, func(t Task) bool { return slices.ContainsFunc(t.Steps, notes) }) {
+		last := &tasks[len(tasks)-1]
+		last.Steps = append(slices.Clip(last.Steps), AwaitEnd{tries})
+	}
+	return tasks
 }
 
 // RenderTasks makes the script that acts and then looks: the tasks in order, stopping at
@@ -179,10 +200,14 @@ func RenderTasks(marker string, tasks []Task, verify []Probe) []byte {
 	return []byte(b.String())
 }
 
+// commLength is how much of its name the kernel keeps of a process (TASK_COMM_LEN, proc(5)).
+const commLength = 15
+
 // prelude holds what steps share. Temporary names are .NAME.kw-tmp and nothing else is
 // ever called so: a re-run replaces them, and the kubelet, which runs whatever lies in
 // its manifest folder, passes over names that start with a dot. Parents are 0755 whatever the umask.
-const prelude = `kw_dir() { [ -d "$1" ] || { kw_dir "$(dirname "$1")" && mkdir -m 0755 "$1"; }; }
+const prelude = `kw_old=
+kw_dir() { [ -d "$1" ] || { kw_dir "$(dirname "$1")" && mkdir -m 0755 "$1"; }; }
 kw_put() { # path mode owner; content on stdin
 t=${1%/*}/.${1##*/}.kw-tmp
 kw_dir "${1%/*}" && cat > "$t" && kw_name "$t" "$@" || { rm -f "$t"; return 1; }; }
@@ -219,6 +244,17 @@ kw_rmtree() { # path list; a mount below it is somebody's data: refuse
 while read -r dev mp rest; do case $mp in "$1"/*) echo "$mp is mounted below $1: unmount it first" >&2; return 1 ;; esac; done < /proc/mounts
 [ ! -s "$2" ] || { kw_spare "$1" "$2"; return; }
 [ ! -d "$1" ] || find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} + && { rmdir "$1" 2>/dev/null || :; }; }
+kw_runs() { # name, and sha256 of the command line
+for d in /proc/[0-9]*; do read -r c < "$d/comm" && [ "$c" = "$1" ] && s=$(sha256sum < "$d/cmdline") && [ "${s%% *}" = "$2" ] && kw_old="$kw_old ${d##*/}/$2"; done 2>/dev/null; :; }
+kw_ended() { # tries
+n=0
+for o in $kw_old; do
+while s=$(sha256sum < "/proc/${o%/*}/cmdline") && [ "${s%% *}" = "${o#*/}" ] && [ -z "$STOP" ]; do
+[ "$(systemctl show -p ActiveState kubelet.service)" = ActiveState=active ] || return 0
+n=$((n+1)); [ $n -le "$1" ] || { read -r c < "/proc/${o%/*}/comm"; echo "$c runs as before its manifest was changed (process ${o%/*}): the kubelet does not replace it; see journalctl -u kubelet" >&3; return 1; }
+sleep 0.2 || sleep 1
+done
+done 3>&2 2>/dev/null; }
 kw_rules() { # iptables or ip6tables, what is ours as an extended regular expression
 "$1-save" 2>/dev/null | grep -Eq -e "$2" || return 0
 "$1-save" | grep -Ev -e "$2" | "$1-restore"; }
@@ -336,6 +372,13 @@ func tmp(p string) string { return path.Join(path.Dir(p), "."+path.Base(p)+".kw-
 // renderTeardown renders what only reset does.
 func renderTeardown(s Step) string {
 	switch s := s.(type) {
+	case NoteProcess:
+		// As /proc has them: a name of 15 bytes at most, and each word with a NUL after it.
+		name := path.Base(s.Command[0])
+		line := sha256.Sum256([]byte(strings.Join(s.Command, "\x00") + "\x00"))
+		return fmt.Sprintf("kw_runs %s %x", Quote(name[:min(len(name), commLength)]), line)
+	case AwaitEnd:
+		return fmt.Sprintf("kw_ended %d", s.Tries)
 	case StopPods:
 		return `if command -v ctr >/dev/null && ctr version >/dev/null 2>&1; then
 for t in $(ctr -n k8s.io tasks ls -q); do ctr -n k8s.io tasks kill -a -s KILL "$t" 2>/dev/null; ctr -n k8s.io tasks rm -f "$t" >/dev/null 2>&1; done

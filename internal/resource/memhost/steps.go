@@ -58,7 +58,7 @@ func (h *Host) ops(s sh.Step) []op {
 	if ops, ok := h.systemOps(s); ok {
 		return ops
 	}
-	if ops, ok := h.teardownOps(s); ok {
+	if ops, ok := h.podOps(s); ok {
 		return ops
 	}
 	h.tb.Fatalf("memhost: unknown step %T", s)

@@ -156,9 +156,11 @@ func (h *Host) modprobe(name string) error {
 	return nil
 }
 
-// teardownOps are those of the steps that only reset has.
-func (h *Host) teardownOps(s sh.Step) ([]op, bool) {
+// podOps are those of the steps about pods, and of those that only reset has.
+func (h *Host) podOps(s sh.Step) ([]op, bool) {
 	switch s := s.(type) {
+	case sh.NoteProcess, sh.AwaitEnd: // its kubelet is quick
+		return nil, true
 	case sh.StopPods:
 		return []op{func() error { h.Pods = nil; return nil }}, true
 	case sh.Unmount:

@@ -2,6 +2,7 @@ kw_main() {
 umask 077
 M=kw0123456789abcdef
 STOP=
+kw_old=
 kw_dir() { [ -d "$1" ] || { kw_dir "$(dirname "$1")" && mkdir -m 0755 "$1"; }; }
 kw_put() { # path mode owner; content on stdin
 t=${1%/*}/.${1##*/}.kw-tmp
@@ -39,6 +40,17 @@ kw_rmtree() { # path list; a mount below it is somebody's data: refuse
 while read -r dev mp rest; do case $mp in "$1"/*) echo "$mp is mounted below $1: unmount it first" >&2; return 1 ;; esac; done < /proc/mounts
 [ ! -s "$2" ] || { kw_spare "$1" "$2"; return; }
 [ ! -d "$1" ] || find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} + && { rmdir "$1" 2>/dev/null || :; }; }
+kw_runs() { # name, and sha256 of the command line
+for d in /proc/[0-9]*; do read -r c < "$d/comm" && [ "$c" = "$1" ] && s=$(sha256sum < "$d/cmdline") && [ "${s%% *}" = "$2" ] && kw_old="$kw_old ${d##*/}/$2"; done 2>/dev/null; :; }
+kw_ended() { # tries
+n=0
+for o in $kw_old; do
+while s=$(sha256sum < "/proc/${o%/*}/cmdline") && [ "${s%% *}" = "${o#*/}" ] && [ -z "$STOP" ]; do
+[ "$(systemctl show -p ActiveState kubelet.service)" = ActiveState=active ] || return 0
+n=$((n+1)); [ $n -le "$1" ] || { read -r c < "/proc/${o%/*}/comm"; echo "$c runs as before its manifest was changed (process ${o%/*}): the kubelet does not replace it; see journalctl -u kubelet" >&3; return 1; }
+sleep 0.2 || sleep 1
+done
+done 3>&2 2>/dev/null; }
 kw_rules() { # iptables or ip6tables, what is ours as an extended regular expression
 "$1-save" 2>/dev/null | grep -Eq -e "$2" || return 0
 "$1-save" | grep -Ev -e "$2" | "$1-restore"; }
