@@ -238,6 +238,7 @@ func TestGoldenFiles(t *testing.T) {
 		"haproxy.cfg":               must(HAProxyConfig(haproxyData())),
 		"keepalived.conf":           must(KeepalivedConfig(keepalivedData())),
 		"keepalived-ipv6.conf":      must(KeepalivedConfig(keepalivedIPv6())),
+		"keepalived-alone.conf":     must(KeepalivedConfig(keepalivedAlone())),
 		"keepalived-check.sh":       must(KeepalivedCheck(keepalivedIPv6())),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,6 +32,13 @@ func keepalivedIPv6() KeepalivedData {
 	return d
 }
 
+// keepalivedAlone has the one control plane there is.
+func keepalivedAlone() KeepalivedData {
+	d := keepalivedData()
+	d.Peers = nil
+	return d
+}
+
 func TestKeepalivedConfigIgnoresTheOrder(t *testing.T) {
 	must := mustRender(t)
 	d := keepalivedData()
@@ -87,9 +94,7 @@ func TestKeepalivedReadsItsConfig(t *testing.T) {
 	if i < 0 {
 		t.Skip("no network on this machine: keepalived refuses the loopback")
 	}
-	alone := keepalivedData()
-	alone.Peers = nil
-	for name, d := range map[string]KeepalivedData{"peers": keepalivedData(), "alone": alone, "IPv6": keepalivedIPv6()} {
+	for name, d := range map[string]KeepalivedData{"peers": keepalivedData(), "alone": keepalivedAlone(), "IPv6": keepalivedIPv6()} {
 		d.Interface = interfaces[i].Name
 		config := strings.ReplaceAll(string(mustRender(t)(KeepalivedConfig(d))), KeepalivedCheckPath, "/bin/true")
 		cmd := exec.CommandContext(t.Context(), binary, "--config-test", "--use-file", writeTemp(t, "keepalived.conf", []byte(config)))
