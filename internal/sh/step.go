@@ -98,8 +98,11 @@ type (
 	// NoteProcess notes the processes with a command line, for AwaitEnd.
 	NoteProcess struct{ Command []string }
 	// AwaitEnd waits until none of the noted processes runs any more, so long as there is a kubelet that
-	// would end them, for a number of fifths of a second.
-	AwaitEnd struct{ Tries int }
+	// would end them, for a number of fifths of a second. Then it fails, or goes on all the same.
+	AwaitEnd struct {
+		Tries  int
+		Anyway bool
+	}
 	// StopPods ends every container that the kubelet's runtime namespace holds, and removes
 	// the control groups that the kubelet made for them.
 	StopPods struct{}
@@ -161,12 +164,23 @@ type Task struct {
 // Replaced are tasks that end when nothing that they replace runs any more: a kubelet takes its time to
 // notice that a manifest has changed, and what it runs until then answers as if nothing were amiss. It has
 // two minutes for it, which is longer than it looks away (20 s) and lets a pod end in peace (30 s).
+//
+// A kubelet that is restarted by a later task is left alone before for a while: the next one does not know
+// what the last has left running, starts the new pod beside it, and backs off when that finds its port taken.
 func Replaced(tasks []Task) []Task {
-	const tries = 600
-	notes := func(s Step) bool { _, ok := s.(NoteProcess); return ok }
-	if slices.ContainsFunc(tasks, func(t Task) bool { return slices.ContainsFunc(t.Steps, notes) }) {
-		last := &tasks[len(tasks)-1]
-		last.Steps = append(slices.Clip(last.Steps), AwaitEnd{tries})
+	const tries, triesBefore = 600, 150
+	last := -1
+	for i, t := range tasks {
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { _, ok := s.(NoteProcess); return ok }) {
+			last = i
+		}
+	}
+	add := func(i int, s AwaitEnd) { tasks[i].Steps = append(slices.Clip(tasks[i].Steps), s) }
+	if last >= 0 && last < len(tasks)-1 {
+		add(last, AwaitEnd{Tries: triesBefore, Anyway: true})
+	}
+	if last >= 0 {
+		add(len(tasks)-1, AwaitEnd{Tries: tries})
 	}
 	return tasks
 }
@@ -378,6 +392,9 @@ func renderTeardown(s Step) string {
 		line := sha256.Sum256([]byte(strings.Join(s.Command, "\x00") + "\x00"))
 		return fmt.Sprintf("kw_runs %s %x", Quote(name[:min(len(name), commLength)]), line)
 	case AwaitEnd:
+		if s.Anyway {
+			return fmt.Sprintf("{ kw_ended %d 2>/dev/null || :; }", s.Tries)
+		}
 		return fmt.Sprintf("kw_ended %d", s.Tries)
 	case StopPods:
 		return `if command -v ctr >/dev/null && ctr version >/dev/null 2>&1; then
