@@ -170,6 +170,20 @@ func (a *Authority) Fingerprint() string { return fingerprint(a.cert.Raw) }
 // that kubeadm's --discovery-token-ca-cert-hash takes.
 func (a *Authority) PublicKeyHash() string { return fingerprint(a.cert.RawSubjectPublicKeyInfo) }
 
+// PublicKeyHashes returns what Authority.PublicKeyHash does, of each certificate in a file whose keys are
+// elsewhere.
+func PublicKeyHashes(certPEM []byte) ([]string, error) {
+	all, err := parseCertificates(certPEM)
+	if err != nil {
+		return nil, err
+	}
+	var hashes []string
+	for _, cert := range all {
+		hashes = append(hashes, fingerprint(cert.RawSubjectPublicKeyInfo))
+	}
+	return hashes, nil
+}
+
 // keyUsage returns what a key of this type is used for in TLS: only RSA keys encipher others.
 func keyUsage(public crypto.PublicKey) x509.KeyUsage {
 	if _, ok := public.(*rsa.PublicKey); ok {
