@@ -42,7 +42,7 @@ func (r *resolver) etcd(refuse func(format string, args ...any)) {
 		}
 		r.check.Faults = append(r.check.Faults, check.Faults...)
 	}
-	if len(members)%2 == 0 && len(r.check.Faults) == known {
+	if len(members)%2 == 0 && len(r.check.Faults) == known && !r.OneByOne {
 		kind := "control planes"
 		if !stacked {
 			kind = "hosts with the role etcd"

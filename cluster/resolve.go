@@ -22,8 +22,11 @@ type input struct {
 	// HostsUnread says that the hosts stand in a file that could not be read, so that nothing is
 	// to be said of them.
 	HostsUnread bool
-	Releases    Releases
-	// The rest is as in Files.
+	// OneByOne says that control planes join one after the other: an even number of members of etcd
+	// is then on the way to an odd one.
+	OneByOne bool
+	Releases Releases
+	// The rest is as in Files, but that Read may be nil: then no file is read.
 	Read   func(path string) ([]byte, error)
 	Exists func(path string) error
 	Now    time.Time

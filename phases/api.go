@@ -63,6 +63,13 @@ func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstruc
 				SchedulerArgs: c.Scheduler.ExtraArgs, EtcdArgs: c.Etcd.ExtraArgs,
 			})
 		},
+		func() ([]byte, error) {
+			document, err := c.Document()
+			if err != nil {
+				return nil, err
+			}
+			return templates.KubewrightConfig(document)
+		},
 	}
 	var objects []*unstructured.Unstructured
 	for _, render := range renders {

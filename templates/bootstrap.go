@@ -91,6 +91,18 @@ func KubeadmConfig(d KubeadmConfigData) ([]byte, error) {
 	return configMap("kube-system", "kubeadm-config", "ClusterConfiguration", document)
 }
 
+// The ConfigMap in kube-system that has the cluster as a cluster file, and the key there.
+const (
+	ClusterConfigMap = "kubewright-config"
+	ClusterFileKey   = "cluster.yaml"
+)
+
+// KubewrightConfig renders the ConfigMap kube-system/kubewright-config, where a machine that joins finds
+// what kubeadm's ConfigMaps have no words for.
+func KubewrightConfig(clusterFile []byte) ([]byte, error) {
+	return configMap("kube-system", ClusterConfigMap, ClusterFileKey, clusterFile)
+}
+
 func configMap(namespace, name, key string, document []byte) ([]byte, error) {
 	return render("configmap.yaml.tmpl", struct {
 		Namespace, Name, Key string

@@ -103,7 +103,7 @@ func (t Tree) Set(mapping *yaml.Node, key string, value *yaml.Node) {
 func (t Tree) SetBelow(mapping, value *yaml.Node, keys ...string) {
 	for _, key := range keys[:len(keys)-1] {
 		next := Get(mapping, key)
-		if next == nil {
+		if next == nil || isNull(next) {
 			next = t.Mapping(t.Origins[value])
 			t.Set(mapping, key, next)
 		}

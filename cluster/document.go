@@ -1,0 +1,155 @@
+package cluster
+
+import (
+	"bytes"
+	"reflect"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+
+	"kubewright/inventory"
+	"kubewright/spec"
+	"kubewright/spec/strict"
+)
+
+// Where the files of an etcd that somebody else runs are on every control plane: kubeadm's places.
+const (
+	etcdCAOnHosts     = "/etc/kubernetes/pki/etcd/ca.crt"
+	etcdClientOnHosts = "/etc/kubernetes/pki/apiserver-etcd-client"
+)
+
+// Document is the cluster as a cluster file that any machine can read: what a machine that joins has to
+// know beside kubeadm's ConfigMaps. It has what was derived in place of what was left open, so that one
+// more control plane does not lead the nodes another way; the control planes and hosts of etcd, each
+// by its node IP, and no other hosts, which a joining machine does not meet. Not in it are SSH, files
+// of the operator's machine, and what only a run over all hosts heeds. The same cluster always gives the same
+// bytes, and so does the cluster that Here.Load makes of them.
+func (c *Cluster) Document() ([]byte, error) {
+	w := documentWriter{Tree: strict.NewTree(strict.Origin{})}
+	w.put(spec.APIVersion, "apiVersion")
+	w.put(spec.Kind, "kind")
+	w.put(c.Name, "metadata", "name")
+	w.put(c.Version, "spec", "kubernetesVersion")
+	w.network(c.Network)
+	w.controlPlane(c)
+	w.put(c.KeyAlgorithm, "spec", "pki", "keyAlgorithm")
+	w.put(c.KubeletConfig, "spec", "kubelet", "config")
+	w.put(c.KubeletExtraArgs, "spec", "kubelet", "extraArgs")
+	w.put(c.KubeProxyConfig, "spec", "kubeProxy", "config")
+	if c.Artifacts.MirrorURL != "" { // a folder is on one machine only
+		w.put(c.Artifacts.Source, "spec", "artifacts", "source")
+		w.put(c.Artifacts.MirrorURL, "spec", "artifacts", "mirror", "url")
+	}
+	w.put(c.Artifacts.RegistryMirrors, "spec", "artifacts", "registryMirrors")
+	w.put(c.IgnoreChecks, "spec", "preflight", "ignore")
+	var hosts []inventory.Host
+	for _, h := range c.Hosts {
+		if h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleEtcd) {
+			h = h.Clone()
+			if c.StackedEtcd() { // as it follows, for a control plane that joins as well
+				h.Roles = slices.DeleteFunc(h.Roles, func(r inventory.Role) bool { return r == inventory.RoleEtcd })
+			}
+			hosts = append(hosts, h)
+		}
+	}
+	w.hosts(hosts)
+	if w.err != nil {
+		return nil, w.err
+	}
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(w.Root); err != nil {
+		return nil, err
+	}
+	err := encoder.Close()
+	return out.Bytes(), err
+}
+
+// documentWriter puts values into a document; the first error stays.
+type documentWriter struct {
+	strict.Tree
+	err error
+}
+
+// put sets the value of the last of the keys, unless there is nothing to say.
+func (w *documentWriter) put(value any, keys ...string) { w.putBelow(w.Root, value, keys...) }
+
+func (w *documentWriter) putBelow(mapping *yaml.Node, value any, keys ...string) {
+	v := reflect.ValueOf(value)
+	if !v.IsValid() || v.IsZero() || (v.Kind() == reflect.Map || v.Kind() == reflect.Slice) && v.Len() == 0 {
+		return
+	}
+	var n yaml.Node
+	if err := n.Encode(value); err != nil && w.err == nil {
+		w.err = err
+		return
+	}
+	w.SetBelow(mapping, &n, keys...)
+}
+
+func (w *documentWriter) network(n Network) {
+	w.put(n.PodCIDR.String(), "spec", "network", "podCIDR")
+	w.put(n.ServiceCIDR.String(), "spec", "network", "serviceCIDR")
+	w.put(n.DNSDomain, "spec", "network", "dnsDomain")
+	w.put(n.ProxyMode, "spec", "network", "proxyMode")
+	w.put(n.CNI, "spec", "network", "cni", "name")
+	w.put(n.MTU, "spec", "network", "cni", "mtu")
+}
+
+func (w *documentWriter) controlPlane(c *Cluster) {
+	put := func(value any, keys ...string) { w.put(value, append([]string{"spec", "controlPlane"}, keys...)...) }
+	if !c.endpointFollows() {
+		put(c.Endpoint.String(), "endpoint")
+	}
+	put(c.APIPort, "port")
+	if c.VIP.Address.IsValid() {
+		put(c.VIP.Address.String(), "vip", "address")
+		put(c.VIP.Provider, "vip", "provider")
+		put(c.VIP.Interface, "vip", "interface")
+		put(c.VIP.RouterID, "vip", "routerID")
+	}
+	way := nodesEndpoint
+	if c.LocalBalancer {
+		way = nodesLocal
+	}
+	put(way, "nodeEndpoint")
+	put(c.CertSANs, "certSANs")
+	put(c.APIServer.ExtraArgs, "apiServer", "extraArgs")
+	put(c.ControllerManager.ExtraArgs, "controllerManager", "extraArgs")
+	put(c.Scheduler.ExtraArgs, "scheduler", "extraArgs")
+	put(c.Etcd.ExtraArgs, "etcd", "extraArgs")
+	if c.ExternalEtcd.Used() {
+		put(c.ExternalEtcd.Endpoints, "etcd", "external", "endpoints")
+		put(etcdCAOnHosts, "etcd", "external", "caFile")
+		put(etcdClientOnHosts+".crt", "etcd", "external", "certFile")
+		put(etcdClientOnHosts+".key", "etcd", "external", "keyFile")
+	}
+}
+
+// endpointFollows tells whether the endpoint is what it would be without anybody naming it.
+func (c *Cluster) endpointFollows() bool {
+	host := ""
+	if planes := c.ControlPlanes(); len(planes) > 0 {
+		host = planes[0].NodeIP.String()
+	}
+	if c.VIP.Address.IsValid() {
+		host = c.VIP.Address.String()
+	}
+	return c.Endpoint == Endpoint{Host: host, Port: c.APIPort}
+}
+
+func (w *documentWriter) hosts(hosts []inventory.Host) {
+	list := w.List(strict.Origin{})
+	for _, h := range hosts {
+		n := w.Mapping(strict.Origin{})
+		w.putBelow(n, h.Name, "name")
+		w.putBelow(n, h.NodeIP.String(), "address")
+		w.putBelow(n, h.Roles, "roles")
+		w.putBelow(n, h.Labels, "labels")
+		w.putBelow(n, h.Annotations, "annotations")
+		w.putBelow(n, h.Taints, "taints")
+		list.Content = append(list.Content, n)
+	}
+	w.SetBelow(w.Root, list, "spec", "hosts")
+}
