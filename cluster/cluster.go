@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kubewright/internal/catalog"
 	"kubewright/inventory"
 )
 
@@ -86,6 +87,8 @@ type Artifacts struct {
 	// MirrorURL, without a trailing slash, is set when Source is mirror; Directory when it is
 	// directory. DigestsFile is empty or the path of a lock file. A leading ~/ is left as it is.
 	MirrorURL, Directory, DigestsFile string
+	// Digests are those of DigestsFile: a site's that builds the files itself.
+	Digests catalog.Lock
 	// Delivery is auto, fetch or push.
 	Delivery string
 	// RegistryMirrors lists by registry the URLs to pull from instead.

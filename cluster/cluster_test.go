@@ -67,10 +67,19 @@ hosts:
 - {name: worker1, address: 10.111.0.20, roles: [worker]}
 `
 
+// siteDigests have a file of the release, and one of another.
+const siteDigests = `
+apiVersion: kubewright.io/v1alpha1
+kind: Lock
+files:
+  https://dl.k8s.io/release/v1.37.2/bin/linux/amd64/kubelet: sha256:0000000000000000000000000000000000000000000000000000000000000001
+  https://dl.k8s.io/release/v1.36.3/bin/linux/amd64/kubelet: sha256:0000000000000000000000000000000000000000000000000000000000000002
+`
+
 func spreadFiles() memory {
 	return memory{
 		"cluster.yaml": spread, "hosts/lab.yaml": spreadHosts,
-		"hosts/keys/all": "", "hosts/secrets/cp1": "", "known": "", "~/.ssh/gpu": "", "locks/digests.yaml": "",
+		"hosts/keys/all": "", "hosts/secrets/cp1": "", "known": "", "~/.ssh/gpu": "", "locks/digests.yaml": siteDigests,
 	}
 }
 
@@ -99,6 +108,10 @@ func TestResolve(t *testing.T) {
 		KubeletConfig: map[string]any{"maxPods": int64(200), "evictionHard": map[string]any{"memory.available": "1Gi"}},
 		Artifacts: cluster.Artifacts{
 			Source: "mirror", MirrorURL: "http://10.111.0.2/files", DigestsFile: "locks/digests.yaml", Delivery: "auto",
+			Digests: catalog.Lock{Files: map[string]string{
+				"https://dl.k8s.io/release/v1.37.2/bin/linux/amd64/kubelet": "sha256:0000000000000000000000000000000000000000000000000000000000000001",
+				"https://dl.k8s.io/release/v1.36.3/bin/linux/amd64/kubelet": "sha256:0000000000000000000000000000000000000000000000000000000000000002",
+			}},
 			RegistryMirrors: map[string][]string{"registry.k8s.io": {"http://10.111.0.2:5000/registry.k8s.io"}},
 		},
 		// 25% of the one worker that is no control plane.

@@ -7,6 +7,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"kubewright/internal/catalog"
 	"kubewright/inventory"
 	"kubewright/spec"
 	"kubewright/spec/strict"
@@ -64,6 +65,24 @@ func (c *Cluster) Document() ([]byte, error) {
 	}
 	err := encoder.Close()
 	return out.Bytes(), err
+}
+
+// Digests are what belongs to the document for a site that builds its own artifacts: the site's digests of the
+// files of this release, as a lock file; nil where there are none. A machine that joins takes the
+// cluster's word for what it installs, not that of whoever copied the files.
+func (c *Cluster) Digests() ([]byte, error) {
+	lock := catalog.Lock{Files: map[string]string{}}
+	for _, arch := range catalog.Arches() {
+		for _, f := range c.Release.Files(arch) {
+			if digest, ok := c.Artifacts.Digests.Files[f.URL]; ok {
+				lock.Files[f.URL] = digest
+			}
+		}
+	}
+	if len(lock.Files) == 0 {
+		return nil, nil
+	}
+	return lock.Encode()
 }
 
 // documentWriter puts values into a document; the first error stays.

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func TestDocument(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := mustLoad(t, files)
 			text := document(t, before)
-			here := cluster.Here{Name: "kubewright-config", Document: []byte(text), Host: machine("w9", "10.111.0.99", "worker"), Checks: checks()}
+			here := cluster.Here{Name: "kubewright-config", Document: []byte(text), Host: machine("w9", "10.111.0.99", "worker"), Worker: true, Checks: checks()}
 			after, _, err := here.Load(known())
 			if err != nil {
 				t.Fatalf("%v in\n%s", err, text)
@@ -64,7 +65,7 @@ func TestDocument(t *testing.T) {
 				cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 				cmp.Comparer(func(a, b catalog.Release) bool { return a.Equal(b) }), cmpopts.EquateEmpty(),
 				cmpopts.IgnoreFields(cluster.Cluster{}, "Hosts", "Rollout"), cmpopts.IgnoreFields(cluster.ExternalEtcd{}, "CA", "Client"),
-				cmpopts.IgnoreFields(cluster.Artifacts{}, "Directory", "DigestsFile", "Delivery"),
+				cmpopts.IgnoreFields(cluster.Artifacts{}, "Directory", "DigestsFile", "Digests", "Delivery"),
 			}
 			if diff := cmp.Diff(before, after, options); diff != "" {
 				t.Errorf("(-before +after):\n%s", diff)
@@ -83,6 +84,31 @@ func TestDocument(t *testing.T) {
 				t.Errorf("hosts (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The digests of a site go with the document, those of this release alone.
+func TestDocumentAndDigests(t *testing.T) {
+	before := mustLoad(t, spreadFiles())
+	digests, err := before.Digests()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := cluster.Here{Name: "kubewright-config", Document: []byte(document(t, before)), Digests: digests, Host: machine("w9", "10.111.0.99", "worker")}
+	after, _, err := here.Load(known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "https://dl.k8s.io/release/v1.37.2/bin/linux/amd64/kubelet"
+	if diff := cmp.Diff(map[string]string{url: before.Artifacts.Digests.Files[url]}, after.Artifacts.Digests.Files); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if again, err := after.Digests(); err != nil || !bytes.Equal(again, digests) {
+		t.Errorf("another time %s, %v", again, err)
+	}
+	here.Digests = []byte("kind: Key\n")
+	if _, _, err := here.Load(known()); err == nil || !strings.Contains(err.Error(), "kubewright-config: lock file: ") {
+		t.Errorf("no lock: %v", err)
 	}
 }
 
@@ -142,6 +168,10 @@ func TestHere(t *testing.T) {
 	here.Name, here.Alone = "lab.yaml", true
 	if c, err = load(here); err != nil {
 		t.Fatal(err)
+	}
+	here.Host, here.Roles = here.Host[:2], []inventory.Role{inventory.RoleControlPlane}
+	if c, err := load(here); err != nil || !c.Hosts[0].Has(inventory.RoleControlPlane) || c.Hosts[0].Has(inventory.RoleWorker) {
+		t.Errorf("roles that nobody gives: %+v, %v", c, err)
 	}
 	if c.Name != "prod" || c.APIPort != 6444 || len(c.Hosts) != 1 || c.Hosts[0].Labels["a"] != "b" || c.Hosts[0].NodeIP.String() != "10.111.0.10" {
 		t.Errorf("over a document: %+v", c)

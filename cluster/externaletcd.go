@@ -91,8 +91,8 @@ func (r *resolver) externalEtcd() {
 
 // etcdFile reads one of the files, and says what is wrong with it; nil is returned then.
 func (r *resolver) etcdFile(key, file string, check func([]byte) (certs.Expiry, error)) []byte {
-	if file == "" || r.Read == nil {
-		return nil // the spec refuses the first; with the second this is for no client of etcd
+	if file == "" || r.NoClient {
+		return nil // the first is refused by the spec
 	}
 	where := at("controlPlane", "etcd", "external", key)
 	data, err := r.Read(r.join(file))

@@ -7,6 +7,8 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"kubewright/internal/catalog"
+	"kubewright/inventory"
 	"kubewright/spec"
 	"kubewright/spec/strict"
 )
@@ -29,15 +31,22 @@ type Here struct {
 	// Document is a cluster file without an inventory, such as Cluster.Document makes; its hosts may be
 	// missing. nil is a cluster of the name that kubeadm gives.
 	Document []byte
+	// Digests are what Cluster.Digests gave beside the document; nil for none. They count where nothing
+	// else names a file of digests.
+	Digests []byte
 	// Settings are of the cluster. They win over the document.
 	Settings []Setting
 	// Host is the machine itself: its name, which comes first, address, roles. It is one more host, or
 	// wins over the host of that name in the document.
 	Host []Setting
+	// Roles are those of the machine where neither Host nor the document gives it any.
+	Roles []inventory.Role
+	// Worker says that the machine is no client of etcd, so that the files of one that somebody else runs
+	// are not read.
+	Worker bool
 	// Alone leaves out the other hosts of the document.
 	Alone bool
-	// Read and Exists are as in Files. Where Read is nil, the files of an etcd that somebody else runs
-	// are not read: only control planes are its clients.
+	// Read and Exists are as in Files; what is read are paths that the document or a flag names.
 	Read   func(path string) ([]byte, error)
 	Exists func(path string) error
 	// Now and Checks are as in Files.
@@ -55,10 +64,16 @@ func (h Here) Load(releases Releases) (*Cluster, []Warning, error) {
 		return nil, nil, faults.Err()
 	}
 	file, faults := spec.ParseTree(h.Name, tree)
-	r, c, more := resolve(input{Spec: file, OneByOne: true, Releases: releases, Read: h.Read, Exists: h.Exists, Now: h.Now, Checks: h.Checks})
+	r, c, more := resolve(input{Spec: file, OneByOne: true, NoClient: h.Worker, Releases: releases, Read: h.Read, Exists: h.Exists, Now: h.Now, Checks: h.Checks})
 	warnings := r.warn.Faults.Sorted()
 	if err := append(faults, more...).Err(); err != nil {
 		return nil, warnings, err
+	}
+	if h.Digests != nil && c.Artifacts.DigestsFile == "" {
+		var err error
+		if c.Artifacts.Digests, err = catalog.DecodeLock(h.Digests); err != nil {
+			return nil, warnings, spec.Faults{{File: h.Name, Message: err.Error()}}
+		}
 	}
 	return c, warnings, nil
 }
@@ -106,6 +121,13 @@ func (h Here) tree() (strict.Tree, strict.Faults) {
 	if host := h.host(tree); host != nil {
 		for _, s := range h.Host {
 			tree.SetBelow(host, node(s), s.Keys...)
+		}
+		if len(h.Roles) > 0 && strict.Get(host, "roles") == nil {
+			var words []string
+			for _, role := range h.Roles {
+				words = append(words, string(role))
+			}
+			tree.SetBelow(host, node(Setting{Flag: h.Host[0].Flag, Value: words}), "roles")
 		}
 	}
 	return tree, nil

@@ -25,8 +25,10 @@ type input struct {
 	// OneByOne says that control planes join one after the other: an even number of members of etcd
 	// is then on the way to an odd one.
 	OneByOne bool
+	// NoClient says that this is for a host which is no client of an etcd that somebody else runs.
+	NoClient bool
 	Releases Releases
-	// The rest is as in Files, but that Read may be nil: then no file is read.
+	// The rest is as in Files.
 	Read   func(path string) ([]byte, error)
 	Exists func(path string) error
 	Now    time.Time
@@ -70,6 +72,7 @@ type resolver struct {
 	net      Network
 	api      access
 	etcdOf   ExternalEtcd
+	digests  catalog.Lock
 }
 
 func at(keys ...string) strict.Path { return strict.At("spec").Key(keys...) }
@@ -92,19 +95,26 @@ func (r *resolver) release() {
 	r.rel = release
 }
 
-// files asks whether the files and folders are there that the cluster file names, beside the
-// inventory and those of SSH.
+// files asks whether the folder of artifacts is there that the cluster file names, and reads the digests.
 func (r *resolver) files() {
-	if r.Exists == nil {
+	directory, digests := r.written.Artifacts.Directory, r.written.Artifacts.Digests
+	if directory != "" && r.Exists != nil {
+		if err := r.Exists(r.join(directory)); err != nil {
+			r.check.Refuse(at("artifacts", "directory"), "%s cannot be used: %v", directory, err)
+		}
+	}
+	if digests == "" {
 		return
 	}
-	for key, path := range map[string]string{"directory": r.written.Artifacts.Directory, "digests": r.written.Artifacts.Digests} {
-		if path == "" {
-			continue
-		}
-		if err := r.Exists(r.join(path)); err != nil {
-			r.check.Refuse(at("artifacts", key), "%s cannot be used: %v", path, err)
-		}
+	data, err := r.Read(r.join(digests))
+	if err == nil {
+		r.digests, err = catalog.DecodeLock(data)
+	}
+	switch where := at("artifacts", "digests"); {
+	case err != nil:
+		r.check.Refuse(where, "%s cannot be used: %v", digests, err)
+	case len(r.digests.Files) == 0:
+		r.check.Refuse(where, "%s lists no files", digests)
 	}
 }
 
@@ -145,7 +155,7 @@ func (r *resolver) cluster() *Cluster {
 		Artifacts: Artifacts{
 			Source: artifacts.Source, MirrorURL: strings.TrimRight(artifacts.Mirror.URL, "/"),
 			Directory: r.join(artifacts.Directory), DigestsFile: r.join(artifacts.Digests),
-			Delivery: artifacts.Delivery, RegistryMirrors: maps.Clone(artifacts.RegistryMirrors),
+			Digests: r.digests, Delivery: artifacts.Delivery, RegistryMirrors: maps.Clone(artifacts.RegistryMirrors),
 		},
 		Rollout:      r.rollout(),
 		IgnoreChecks: slices.Clone(r.written.Preflight.Ignore),

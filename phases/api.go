@@ -68,7 +68,11 @@ func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstruc
 			if err != nil {
 				return nil, err
 			}
-			return templates.KubewrightConfig(document)
+			digests, err := c.Digests()
+			if err != nil {
+				return nil, err
+			}
+			return templates.KubewrightConfig(document, digests)
 		},
 	}
 	var objects []*unstructured.Unstructured

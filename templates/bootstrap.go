@@ -31,13 +31,13 @@ func ClusterInfo(d ClusterInfoData) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return configMap("kube-public", "cluster-info", "kubeconfig", kubeconfig)
+	return configMap("kube-public", "cluster-info", document{"kubeconfig", kubeconfig})
 }
 
 // KubeletConfigMap renders the ConfigMap kube-system/kubelet-config, where "kubeadm join" and
 // "kubeadm upgrade" find the configuration all kubelets share.
 func KubeletConfigMap(config []byte) ([]byte, error) {
-	return configMap("kube-system", "kubelet-config", "kubelet", config)
+	return configMap("kube-system", "kubelet-config", document{"kubelet", config})
 }
 
 // KubeadmConfigData is a cluster in kubeadm's words.
@@ -70,7 +70,7 @@ func KubeadmConfig(d KubeadmConfigData) ([]byte, error) {
 		slices.SortFunc(sorted, func(a, b arg) int { return cmp.Compare(a.Name, b.Name) })
 		return sorted
 	}
-	document, err := render("cluster-configuration.yaml.tmpl", struct {
+	configuration, err := render("cluster-configuration.yaml.tmpl", struct {
 		ClusterName, KubernetesVersion, Endpoint, DNSDomain           string
 		PodSubnet, ServiceSubnet                                      string
 		CertSANs, EtcdEndpoints                                       []string
@@ -88,24 +88,35 @@ func KubeadmConfig(d KubeadmConfigData) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return configMap("kube-system", "kubeadm-config", "ClusterConfiguration", document)
+	return configMap("kube-system", "kubeadm-config", document{"ClusterConfiguration", configuration})
 }
 
-// The ConfigMap in kube-system that has the cluster as a cluster file, and the key there.
+// The ConfigMap in kube-system that has the cluster as a cluster file, and the keys there.
 const (
 	ClusterConfigMap = "kubewright-config"
 	ClusterFileKey   = "cluster.yaml"
+	DigestsKey       = "digests.yaml"
 )
 
 // KubewrightConfig renders the ConfigMap kube-system/kubewright-config, where a machine that joins finds
-// what kubeadm's ConfigMaps have no words for.
-func KubewrightConfig(clusterFile []byte) ([]byte, error) {
-	return configMap("kube-system", ClusterConfigMap, ClusterFileKey, clusterFile)
+// what kubeadm's ConfigMaps have no words for. digests may be nil.
+func KubewrightConfig(clusterFile, digests []byte) ([]byte, error) {
+	documents := []document{{ClusterFileKey, clusterFile}}
+	if digests != nil {
+		documents = append(documents, document{DigestsKey, digests})
+	}
+	return configMap("kube-system", ClusterConfigMap, documents...)
 }
 
-func configMap(namespace, name, key string, document []byte) ([]byte, error) {
+// document is an entry of a ConfigMap.
+type document struct {
+	Key  string
+	Text []byte
+}
+
+func configMap(namespace, name string, documents ...document) ([]byte, error) {
 	return render("configmap.yaml.tmpl", struct {
-		Namespace, Name, Key string
-		Document             []byte
-	}{namespace, name, key, document})
+		Namespace, Name string
+		Documents       []document
+	}{namespace, name, documents})
 }

@@ -24,15 +24,7 @@ func openStore(c *cluster.Cluster, clusterFile string) (*artifact.Store, error) 
 	if err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
-	config := artifact.Config{Source: c.Artifacts, Cache: filepath.Join(cacheDir(), "files"), Lock: lock}
-	if c.Artifacts.DigestsFile != "" {
-		if config.Replacement, err = readLock(expandHome(c.Artifacts.DigestsFile)); err != nil {
-			return nil, fault.Wrap(fault.BadInput, err)
-		}
-		if len(config.Replacement.Files) == 0 {
-			return nil, fault.New(fault.BadInput, "spec.artifacts.digests: %s lists no files", c.Artifacts.DigestsFile)
-		}
-	}
+	config := artifact.Config{Source: c.Artifacts, Cache: filepath.Join(cacheDir(), "files"), Replacement: c.Artifacts.Digests, Lock: lock}
 	config.Source.Directory = expandHome(config.Source.Directory)
 	return artifact.New(config), nil
 }

@@ -280,7 +280,7 @@ func TestLockFilesThatCannotBeUsed(t *testing.T) {
 		"a lock that is none": {[]string{"cluster.yaml", clusterYAML(host), "kubewright.lock", "kind: Key\n"}, "kubewright.lock: lock file: "},
 		"a digest that is none": {[]string{"cluster.yaml", clusterYAML(host), "kubewright.lock", strings.Replace(goodLock, "sha256:0", "md5:0", 1)},
 			"https://dl.k8s.io/x"},
-		"digests that are none": {[]string{"cluster.yaml", digests, "digests.yaml", "a: ["}, "digests.yaml: lock file: "},
+		"digests that are none": {[]string{"cluster.yaml", digests, "digests.yaml", "a: ["}, "digests.yaml cannot be used: lock file: "},
 		"digests of nothing": {[]string{"cluster.yaml", digests, "digests.yaml", "apiVersion: kubewright.io/v1alpha1\nkind: Lock\n"},
 			"lists no files"},
 	} {
