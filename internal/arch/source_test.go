@@ -204,8 +204,15 @@ func mentions(s source, selectors ...string) []string {
 	return bad
 }
 
+// unverified is the file with the one connection that trusts nobody yet: what comes through it is believed
+// for its signature and the pinned hash, and asked again of a verified server.
+const unverified = "internal/bootstrap/discovery.go"
+
 func insecure(s source) []string {
 	var bad []string
+	if s.path == unverified {
+		return nil
+	}
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		id, ok := n.(*ast.Ident)
 		if ok && (id.Name == "InsecureIgnoreHostKey" || id.Name == "InsecureSkipVerify") {
