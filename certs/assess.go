@@ -58,11 +58,25 @@ const lifetimeSlack = 24 * time.Hour
 // read has to be issued, and the reason says so. The signature is really verified with the
 // authority's key; an issuer of the same name is not enough.
 func Assess(pair Pair, request Request, issuer *Authority, now time.Time) Verdict {
+	return assess(pair, request, now, func(found *x509.Certificate) []string { return issuerReasons(found, issuer) })
+}
+
+// AssessSelfSigned is Assess for a certificate that is to be signed by its own key.
+func AssessSelfSigned(pair Pair, request Request, now time.Time) Verdict {
+	return assess(pair, request, now, func(found *x509.Certificate) []string {
+		if err := found.CheckSignature(found.SignatureAlgorithm, found.RawTBSCertificate, found.Signature); err != nil {
+			return []string{fmt.Sprintf("issued by %q, want it signed by itself", found.Issuer.CommonName)}
+		}
+		return nil
+	})
+}
+
+func assess(pair Pair, request Request, now time.Time, issued func(*x509.Certificate) []string) Verdict {
 	found, reasons := readPair(pair)
 	if found == nil {
 		return Verdict{Action: Issue, Reasons: reasons}
 	}
-	reasons = append(reasons, issuerReasons(found, issuer)...)
+	reasons = append(reasons, issued(found)...)
 	reasons = append(reasons, subjectReasons(found, request)...)
 	reasons = append(reasons, nameReasons(found, request)...)
 	reasons = append(reasons, usageReasons(found, request)...)

@@ -62,8 +62,8 @@ func (e Env) serial() (*big.Int, error) {
 	return serial, nil
 }
 
-// Authority is a certificate authority with its private key. It is immutable and safe for
-// concurrent use.
+// Authority is a certificate authority, with its private key where that is at hand. It is immutable
+// and safe for concurrent use.
 type Authority struct {
 	cert    *x509.Certificate
 	key     crypto.Signer
@@ -141,15 +141,39 @@ func ParseAuthority(certPEM []byte, keyPEM secret.Bytes) (*Authority, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("the private key does not belong to certificate %q", all[0].Subject.CommonName)
 	}
-	cert := all[i]
+	if err := checkAuthority(all[i]); err != nil {
+		return nil, err
+	}
+	return &Authority{cert: all[i], key: key, certPEM: bytes.Clone(certPEM), keyPEM: bytes.Clone(keyPEM)}, nil
+}
+
+// TrustAuthority reads a certificate authority whose private key is elsewhere: it tells what the
+// authority has signed, and issues nothing. Of several certificates the first counts, as where the
+// fingerprint of an authority is read from its file on a host.
+func TrustAuthority(certPEM []byte) (*Authority, error) {
+	all, err := parseCertificates(certPEM)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAuthority(all[0]); err != nil {
+		return nil, err
+	}
+	return &Authority{cert: all[0], certPEM: bytes.Clone(certPEM)}, nil
+}
+
+// checkAuthority refuses the certificate of anything else.
+func checkAuthority(cert *x509.Certificate) error {
 	if !cert.BasicConstraintsValid || !cert.IsCA {
-		return nil, fmt.Errorf("certificate %q is not one of a certificate authority", cert.Subject.CommonName)
+		return fmt.Errorf("certificate %q is not one of a certificate authority", cert.Subject.CommonName)
 	}
 	if cert.KeyUsage != 0 && cert.KeyUsage&x509.KeyUsageCertSign == 0 {
-		return nil, fmt.Errorf("certificate %q may not sign certificates (key usage)", cert.Subject.CommonName)
+		return fmt.Errorf("certificate %q may not sign certificates (key usage)", cert.Subject.CommonName)
 	}
-	return &Authority{cert: cert, key: key, certPEM: bytes.Clone(certPEM), keyPEM: bytes.Clone(keyPEM)}, nil
+	return nil
 }
+
+// Signs tells whether the authority's private key is at hand.
+func (a *Authority) Signs() bool { return a.key != nil }
 
 // CertPEM returns the certificate file: the authority's certificate and any others it was read with.
 func (a *Authority) CertPEM() []byte { return bytes.Clone(a.certPEM) }

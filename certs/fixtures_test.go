@@ -63,11 +63,10 @@ func sign(t *testing.T, authority *Authority, change func(*x509.Certificate)) Pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	template, err := authority.template(serverRequest(), testEnv())
+	template, err := serverRequest().template(key, testEnv())
 	if err != nil {
 		t.Fatal(err)
 	}
-	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.SerialNumber = big.NewInt(42)
 	change(template)
 	der, err := x509.CreateCertificate(rand.Reader, template, authority.cert, key.Public(), authority.key)

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -53,6 +54,9 @@ func (a *Authority) Issue(request Request, env Env) (Pair, error) {
 	if err := request.validate(); err != nil {
 		return fail(err)
 	}
+	if !a.Signs() {
+		return fail(errors.New("the private key of the certificate authority is not here"))
+	}
 	if !env.Now.Before(a.cert.NotAfter) {
 		return fail(fmt.Errorf("the certificate authority expired at %s; replace it before issuing",
 			a.cert.NotAfter.UTC().Format(time.RFC3339)))
@@ -65,49 +69,107 @@ func (a *Authority) Issue(request Request, env Env) (Pair, error) {
 	if err != nil {
 		return fail(err)
 	}
-	template, err := a.template(request, env)
+	template, err := request.template(key, env)
 	if err != nil {
 		return fail(err)
 	}
-	template.KeyUsage = keyUsage(key.Public())
-	der, err := x509.CreateCertificate(env.Rand, template, a.cert, key.Public(), a.key)
+	if template.NotBefore.Before(a.cert.NotBefore) {
+		template.NotBefore = a.cert.NotBefore
+	}
+	if template.NotAfter.After(a.cert.NotAfter) {
+		template.NotAfter = a.cert.NotAfter
+	}
+	pair, err := signWith(template, a.cert, key, a.key, env)
 	if err != nil {
 		return fail(err)
+	}
+	return pair, nil
+}
+
+// SelfSigned creates a new key and a certificate that it signs itself: what serves until the
+// authority, whose key is elsewhere, has issued another.
+func SelfSigned(request Request, env Env) (Pair, error) {
+	fail := func(err error) (Pair, error) {
+		return Pair{}, fmt.Errorf("self-signed certificate %q: %w", request.CommonName, err)
+	}
+	if err := errors.Join(env.validate(), request.validate()); err != nil {
+		return fail(err)
+	}
+	key, err := newKey(request.Algorithm, env.Rand)
+	if err != nil {
+		return fail(err)
+	}
+	template, err := request.template(key, env)
+	if err != nil {
+		return fail(err)
+	}
+	pair, err := signWith(template, template, key, key, env)
+	if err != nil {
+		return fail(err)
+	}
+	return pair, nil
+}
+
+// SigningRequest creates a new key and asks for a certificate for it, as PEM (PKCS #10): for an authority whose key is
+// elsewhere. Only the subject is asked for; what else the certificate is to be is said beside it.
+func SigningRequest(request Request, env Env) (requestPEM []byte, key secret.Bytes, err error) {
+	fail := func(err error) ([]byte, secret.Bytes, error) {
+		return nil, nil, fmt.Errorf("request for certificate %q: %w", request.CommonName, err)
+	}
+	if err := errors.Join(env.validate(), request.validate()); err != nil {
+		return fail(err)
+	}
+	signer, err := newKey(request.Algorithm, env.Rand)
+	if err != nil {
+		return fail(err)
+	}
+	der, err := x509.CreateCertificateRequest(env.Rand, &x509.CertificateRequest{Subject: request.subject()}, signer)
+	if err != nil {
+		return fail(err)
+	}
+	if key, err = encodeKey(signer); err != nil {
+		return fail(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemRequest, Bytes: der}), key, nil
+}
+
+// signWith makes the certificate of a key.
+func signWith(template, issuer *x509.Certificate, key, signer crypto.Signer, env Env) (Pair, error) {
+	der, err := x509.CreateCertificate(env.Rand, template, issuer, key.Public(), signer)
+	if err != nil {
+		return Pair{}, err
 	}
 	keyPEM, err := encodeKey(key)
 	if err != nil {
-		return fail(err)
+		return Pair{}, err
 	}
 	return Pair{CertPEM: pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: der}), KeyPEM: keyPEM}, nil
 }
 
-// template describes the certificate to sign, key usage excepted.
-func (a *Authority) template(request Request, env Env) (*x509.Certificate, error) {
+// template describes the certificate to sign.
+func (r Request) template(key crypto.Signer, env Env) (*x509.Certificate, error) {
 	serial, err := env.serial()
 	if err != nil {
 		return nil, err
 	}
-	notBefore := env.Now.Add(-Backdate).UTC()
-	if notBefore.Before(a.cert.NotBefore) {
-		notBefore = a.cert.NotBefore
-	}
-	notAfter := env.Now.Add(request.lifetime()).UTC()
-	if notAfter.After(a.cert.NotAfter) {
-		notAfter = a.cert.NotAfter
-	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: request.CommonName, Organization: slices.Clone(request.Organization)},
-		NotBefore:             notBefore,
-		NotAfter:              notAfter,
-		ExtKeyUsage:           request.usages(),
+		Subject:               r.subject(),
+		NotBefore:             env.Now.Add(-Backdate).UTC(),
+		NotAfter:              env.Now.Add(r.lifetime()).UTC(),
+		KeyUsage:              keyUsage(key.Public()),
+		ExtKeyUsage:           r.usages(),
 		BasicConstraintsValid: true,
-		DNSNames:              dnsNames(request.DNSNames),
+		DNSNames:              dnsNames(r.DNSNames),
 	}
-	for _, ip := range addresses(request.IPs) {
+	for _, ip := range addresses(r.IPs) {
 		template.IPAddresses = append(template.IPAddresses, ip.AsSlice())
 	}
 	return template, nil
+}
+
+func (r Request) subject() pkix.Name {
+	return pkix.Name{CommonName: r.CommonName, Organization: slices.Clone(r.Organization)}
 }
 
 // validate reports every fault of the request at once.

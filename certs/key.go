@@ -56,6 +56,7 @@ func (a KeyAlgorithm) accepts(found KeyAlgorithm) bool {
 
 const (
 	pemCertificate = "CERTIFICATE"
+	pemRequest     = "CERTIFICATE REQUEST"
 	pemPublicKey   = "PUBLIC KEY"
 	pemPKCS8       = "PRIVATE KEY"
 	pemRSA         = "RSA PRIVATE KEY"
