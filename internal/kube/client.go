@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kubewright/certs"
+	"kubewright/internal/secret"
 )
 
 const (
@@ -51,6 +52,8 @@ type Config struct {
 	CAPEM []byte
 	// Client is the certificate the client presents; empty for none.
 	Client certs.Pair
+	// Token is presented as a bearer; "" for none.
+	Token secret.String
 	// Dial opens connections; nil means directly from this machine.
 	Dial DialFunc
 }
@@ -83,6 +86,9 @@ func New(config Config) (*Client, error) {
 		dial = (&net.Dialer{}).DialContext
 	}
 	client := &http.Client{Transport: newTransport(tlsConfig, dial)}
+	if config.Token != "" {
+		client.Transport = bearer{newTransport(tlsConfig, dial), config.Token}
+	}
 	dynamicClient, err := dynamic.NewForConfigAndClient(restConfig(server), client)
 	if err != nil {
 		return fail(err)
@@ -144,4 +150,17 @@ func newTransport(config *tls.Config, dial DialFunc) *http.Transport {
 		MaxConnsPerHost:     1, // a burst of first requests would otherwise open a connection each
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
 	}
+}
+
+// bearer is a transport that presents a token.
+type bearer struct {
+	*http.Transport
+	token secret.String
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b bearer) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context()) // which is the caller's
+	request.Header.Set("Authorization", "Bearer "+b.token.Reveal())
+	return b.Transport.RoundTrip(request)
 }

@@ -54,6 +54,15 @@ func (c *Client) Nodes(ctx context.Context) ([]NodeSummary, error) {
 	return nodes, nil
 }
 
+// HasNode tells whether the cluster has a node of that name.
+func (c *Client) HasNode(ctx context.Context, name string) (bool, error) {
+	_, err := c.Get(ctx, nodeKind(), "", name)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func summarise(node corev1.Node) NodeSummary {
 	_, controlPlane := node.Labels[controlPlaneLabel]
 	summary := NodeSummary{Name: node.Name, ControlPlane: controlPlane}
