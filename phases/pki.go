@@ -138,13 +138,14 @@ func controlPlaneNames(c *cluster.Cluster, h inventory.Host) certs.ControlPlane 
 }
 
 // nodeCertificates are issued directly: an operator with the authority in hand needs no
-// bootstrap token and no approval. The kubelet rotates its client certificate from then on.
+// bootstrap token and no approval. On a machine that joins by itself the cluster signs that of the client. The
+// kubelet rotates its client certificate from then on.
 func nodeCertificates(c *cluster.Cluster, t plan.Target) []resource.Resource {
 	var want []resource.Resource
 	for _, r := range certs.NodeRequests(certs.Node{Name: t.Name, IP: t.NodeIP, Algorithm: certs.KeyAlgorithm(c.KeyAlgorithm)}) {
 		cert := certificate(t, kubeletPKI, r)
 		if r.Name == certs.KubeletClient {
-			cert.CertPath, cert.KeyPath = kubeletClientPath, ""
+			cert.CertPath, cert.KeyPath, cert.Issued = kubeletClientPath, "", t.KubeletClient
 		}
 		want = append(want, cert)
 	}

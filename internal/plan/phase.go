@@ -78,6 +78,9 @@ type Target struct {
 	PKI       *certs.Bundle
 	Artifacts map[string]resource.Artifact
 	Env       certs.Env
+	// KubeletClient is the certificate that the cluster has signed for the kubelet of a machine that joins by
+	// itself; empty where PKI signs it, and before it was asked for.
+	KubeletClient certs.Pair
 	// KeepsWays is set while clients may still come to the API servers by a way that is wanted no more:
 	// then ways are added, and none is taken away.
 	KeepsWays bool

@@ -13,6 +13,9 @@ import (
 // Certificate is a certificate and its key, issued by one of the cluster's authorities. It
 // is kept while it is what was asked for, and issued again with the reason otherwise: any
 // difference in names, usages, organization, issuer or key, or too little time left.
+//
+// Where the key of the authority is elsewhere, a server signs its certificate itself until somebody
+// who has that key issues another, and a client's is Issued.
 type Certificate struct {
 	CertPath string
 	// KeyPath is where the key is; "" means that both are in one file which the kubelet
@@ -22,6 +25,9 @@ type Certificate struct {
 	// Widen adds the names that the certificate on the host has to those of Request: none is taken away.
 	Widen  bool
 	Issuer *certs.Authority
+	// Issued is what the cluster has signed where Issuer does not sign; before it has, a change is planned that
+	// cannot be made.
+	Issued certs.Pair
 	Env    certs.Env
 }
 
@@ -63,6 +69,9 @@ func (c Certificate) Diff(v View) (Change, error) {
 		c.Request = c.Request.Widened(pair, c.Issuer)
 	}
 	verdict := certs.Assess(pair, c.Request, c.Issuer, c.Env.Now)
+	if verdict.Action != certs.Keep && c.signsItself() {
+		verdict = certs.AssessSelfSigned(pair, c.Request, c.Env.Now)
+	}
 	if verdict.Action != certs.Keep {
 		return c.issue(change, cert, verdict)
 	}
@@ -90,8 +99,31 @@ func (c Certificate) digest(certPEM []byte) string {
 	return DigestOf(certPEM)
 }
 
+// signsItself tells whether the certificate is signed by its own key, as nobody here has another.
+func (c Certificate) signsItself() bool { return !c.Issuer.Signs() && c.Request.Server }
+
+// Unsigned tells whether the host needs another certificate, which the cluster is still to sign.
+func (c Certificate) Unsigned(observed *sh.Answers) bool {
+	if c.Issuer.Signs() || c.signsItself() || !c.Issued.Empty() {
+		return false
+	}
+	change, err := c.Diff(View{Observed: observed})
+	return err == nil && change.Rewrites
+}
+
+// obtain is a new certificate; it is empty while the cluster is still to sign it.
+func (c Certificate) obtain() (certs.Pair, error) {
+	switch {
+	case c.Issuer.Signs():
+		return c.Issuer.Issue(c.Request, c.Env)
+	case c.signsItself():
+		return certs.SelfSigned(c.Request, c.Env)
+	}
+	return c.Issued, nil
+}
+
 func (c Certificate) issue(change Change, old sh.FileState, verdict certs.Verdict) (Change, error) {
-	pair, err := c.Issuer.Issue(c.Request, c.Env)
+	pair, err := c.obtain()
 	if err != nil {
 		return Change{}, err
 	}
@@ -99,6 +131,9 @@ func (c Certificate) issue(change Change, old sh.FileState, verdict certs.Verdic
 	change.Reason = strings.Join(verdict.Reasons, "; ")
 	change.Digest = c.digest(pair.CertPEM)
 	change.Fields = []Field{{Name: "certificate", Old: fingerprint(old.SHA256), New: verdict.Action.String() + ": " + change.Reason}}
+	if pair.Empty() {
+		return change, nil
+	}
 	if c.rotated() {
 		file := path.Join(path.Dir(c.CertPath), "kubelet-client-kubewright.pem")
 		both := append(append([]byte{}, pair.CertPEM...), pair.KeyPEM.Reveal()...)

@@ -78,6 +78,36 @@ func rotated() resource.Certificate {
 	return resource.Certificate{CertPath: "/var/lib/kubelet/pki/current.pem", Request: clientRequest(), Issuer: authority(), Env: env()}
 }
 
+// trusted is the authority where its key is elsewhere.
+func trusted(t testing.TB) *certs.Authority {
+	t.Helper()
+	a, err := certs.TrustAuthority(authority().CertPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// selfSigned is what a server serves with there.
+func selfSigned(t testing.TB) resource.Certificate {
+	t.Helper()
+	c := pair()
+	c.Request, c.Issuer = certs.Request{CommonName: "w1", DNSNames: []string{"w1"}, Server: true}, trusted(t)
+	return c
+}
+
+// signedElsewhere is what the cluster has signed for a client.
+func signedElsewhere(t testing.TB) resource.Certificate {
+	t.Helper()
+	c := rotated()
+	c.Issuer = trusted(t)
+	var err error
+	if c.Issued, err = authority().Issue(c.Request, env()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func kubeconfig() resource.Kubeconfig {
 	return resource.Kubeconfig{Path: "/etc/kubernetes/admin.conf", Env: env(), Want: certs.KubeconfigWant{
 		Server: "https://10.0.0.1:6443", ClusterName: "c", User: "admin", Authority: authority(), Request: clientRequest(),
@@ -161,9 +191,14 @@ func on(change func(h *memhost.Host)) func(testing.TB) *memhost.Host {
 func TestLaw(t *testing.T) {
 	file := resource.File{Path: "/etc/app/app.conf", Mode: 0o640, Content: []byte("a\nb\n")}
 	fixtures := map[string]memhost.Fixture{
-		"nothing wanted": {Groups: memhost.Want()},
-		"file":           {Groups: memhost.Want(file)},
-		"unit file":      {Groups: memhost.Want(kept("1", "1"))},
+		"nothing wanted":          {Groups: memhost.Want()},
+		"self-signed certificate": {Groups: memhost.Want(selfSigned(t))},
+		"self-signed in place of another": {Groups: memhost.Want(selfSigned(t)), Host: on(func(h *memhost.Host) {
+			memhost.Fixture{Groups: memhost.Want(pair())}.Converge(t, h)
+		})},
+		"certificate signed elsewhere": {Groups: memhost.Want(signedElsewhere(t))},
+		"file":                         {Groups: memhost.Want(file)},
+		"unit file":                    {Groups: memhost.Want(kept("1", "1"))},
 		"unit file in place of another": {Groups: memhost.Want(kept("1", "1")), Host: on(func(h *memhost.Host) {
 			h.File("/etc/systemd/system/app.service", 0o600, "\"--a=2\"\n")
 		})},
@@ -329,5 +364,49 @@ func TestPruneRestores(t *testing.T) {
 				t.Errorf("round %d: a copy was kept: %s", round+1, p)
 			}
 		}
+	}
+}
+
+// What signs itself while the key of the authority is elsewhere is issued as soon as it is at hand, with the
+// reason; and what the authority has issued is good there, too.
+func TestTakenOver(t *testing.T) {
+	h := bare(t)
+	memhost.Fixture{Groups: memhost.Want(selfSigned(t))}.Converge(t, h)
+	issued := selfSigned(t)
+	issued.Issuer = authority()
+	taken := memhost.Fixture{Groups: memhost.Want(issued)}
+	changes := taken.Plan(t, h).Changes()
+	if len(changes) != 1 || changes[0].Change.Reason != `issued by "w1", want "kubernetes"` {
+		t.Errorf("the plan is %+v", changes)
+	}
+	taken.Converge(t, h)
+	if changes := (memhost.Fixture{Groups: memhost.Want(selfSigned(t))}).Plan(t, h).Changes(); len(changes) > 0 {
+		t.Errorf("what the authority has issued is not good enough: %+v", changes)
+	}
+}
+
+// A certificate that the cluster is to sign is planned before it has, and asked for when the host lacks it.
+func TestUnsigned(t *testing.T) {
+	h := bare(t)
+	signed := signedElsewhere(t)
+	wanted := signed
+	wanted.Issued = certs.Pair{}
+	changes := memhost.Fixture{Groups: memhost.Want(wanted)}.Plan(t, h).Changes()
+	if len(changes) != 1 || changes[0].Change.Reason != "missing" || len(changes[0].Change.Steps) > 0 {
+		t.Errorf("the plan is %+v", changes)
+	}
+	for name, test := range map[string]struct {
+		certificate resource.Certificate
+		unsigned    bool
+	}{
+		"the cluster signs it": {wanted, true}, "it was signed": {signed, false}, "its authority is here": {rotated(), false}, "it signs itself": {selfSigned(t), false},
+	} {
+		if got := test.certificate.Unsigned(h.Answer(test.certificate.Probes())); got != test.unsigned {
+			t.Errorf("%s: unsigned is %v", name, got)
+		}
+	}
+	memhost.Fixture{Groups: memhost.Want(signed)}.Converge(t, h)
+	if wanted.Unsigned(h.Answer(wanted.Probes())) {
+		t.Error("it is on the host, and is to be signed again")
 	}
 }
