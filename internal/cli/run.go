@@ -101,12 +101,17 @@ func onCluster(flags *runFlags, cmd *cobra.Command, do work) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		settled := r.warnOfInterrupt(cmd.Context())
-		res, err := do(cmd.Context(), r)
-		settled()
-		return r.finish(res, err)
+		return r.do(cmd.Context(), do)
 	}
 	return cmd
+}
+
+// do does the work of a command, and prints what came of it.
+func (r *run) do(ctx context.Context, do work) error {
+	settled := r.warnOfInterrupt(ctx)
+	res, err := do(ctx, r)
+	settled()
+	return r.finish(res, err)
 }
 
 // warnOfInterrupt says, when ctx is cancelled, what that does not cut short.
@@ -138,11 +143,7 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 		warn(plainSink(f.output, cmd.ErrOrStderr()), warnings)
 		return nil, err
 	}
-	r := &run{flags: f, cluster: c, prompt: newPrompt(cmd), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
-	options := engine.Options{
-		Cluster: c, Phases: phases.All(), Now: time.Now, Rand: rand.Reader,
-		Holder: holder(cmd), ForceUnlock: f.forceUnlock, ReconnectTimeout: f.reconnect, JoinTimeout: f.join,
-	}
+	options := engine.Options{ForceUnlock: f.forceUnlock, ReconnectTimeout: f.reconnect, JoinTimeout: f.join}
 	if options.Limit, err = f.selector(cmd, c); err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
@@ -160,14 +161,24 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
-	if r.store, err = openStore(c, f.file); err != nil {
+	options.Cluster, options.Dial = c, dialer.dial
+	return f.setUp(cmd, options, warnings)
+}
+
+// setUp is open once it is known which hosts of which cluster the command works on, and how they are
+// connected to.
+func (f *runFlags) setUp(cmd *cobra.Command, options engine.Options, warnings []string) (*run, error) {
+	r := &run{flags: f, cluster: options.Cluster, prompt: newPrompt(cmd), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
+	options.Phases, options.Now, options.Rand, options.Holder = phases.All(), time.Now, rand.Reader, holder(cmd)
+	var err error
+	if r.store, err = openStore(r.cluster, f.file); err != nil {
 		return nil, err
 	}
 	if err := r.openSinks(cmd); err != nil {
 		return nil, err
 	}
 	warn(r.sink, warnings)
-	options.Dial, options.Files, options.Sink = dialer.dial, r.store, r.sink
+	options.Files, options.Sink = r.store, r.sink
 	if r.Engine, err = engine.New(options); err != nil {
 		return nil, r.finish(nil, err)
 	}
@@ -203,7 +214,7 @@ func (r *run) openSinks(cmd *cobra.Command) error {
 	if file != nil {
 		r.logFile = file
 		log := report.NewDebugLog(file)
-		log.Emit(report.Event{Time: time.Now(), Kind: report.Notice, Message: fmt.Sprintf("kubewright %s: %s", cmd.Root().Version, strings.Join(os.Args, " "))})
+		log.Emit(report.Event{Time: time.Now(), Kind: report.Notice, Message: fmt.Sprintf("kubewright %s: %s", cmd.Root().Version, withoutSecrets(os.Args))})
 		sinks = append(sinks, log)
 	}
 	if screen, ok := r.err.(*os.File); ok && r.flags.output != formatJSON && isTerminal(screen) {
