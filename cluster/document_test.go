@@ -169,8 +169,8 @@ func TestHere(t *testing.T) {
 	if c, err = load(here); err != nil {
 		t.Fatal(err)
 	}
-	here.Host, here.Roles = here.Host[:2], []inventory.Role{inventory.RoleControlPlane}
-	if c, err := load(here); err != nil || !c.Hosts[0].Has(inventory.RoleControlPlane) || c.Hosts[0].Has(inventory.RoleWorker) {
+	here.Host, here.Defaults = here.Host[:2], []cluster.Setting{{Keys: []string{"roles"}, Value: []string{"control-plane"}}, {Keys: []string{"address"}, Value: "10.9.9.9"}}
+	if c, err := load(here); err != nil || !c.Hosts[0].Has(inventory.RoleControlPlane) || c.Hosts[0].Has(inventory.RoleWorker) || c.Hosts[0].Address != "10.111.0.10" {
 		t.Errorf("roles that nobody gives: %+v, %v", c, err)
 	}
 	if c.Name != "prod" || c.APIPort != 6444 || len(c.Hosts) != 1 || c.Hosts[0].Labels["a"] != "b" || c.Hosts[0].NodeIP.String() != "10.111.0.10" {

@@ -8,7 +8,6 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"kubewright/internal/catalog"
-	"kubewright/inventory"
 	"kubewright/spec"
 	"kubewright/spec/strict"
 )
@@ -39,8 +38,8 @@ type Here struct {
 	// Host is the machine itself: its name, which comes first, address, roles. It is one more host, or
 	// wins over the host of that name in the document.
 	Host []Setting
-	// Roles are those of the machine where neither Host nor the document gives it any.
-	Roles []inventory.Role
+	// Defaults are of the machine too, where neither Host nor the document says otherwise.
+	Defaults []Setting
 	// Worker says that the machine is no client of etcd, so that the files of one that somebody else runs
 	// are not read.
 	Worker bool
@@ -122,12 +121,10 @@ func (h Here) tree() (strict.Tree, strict.Faults) {
 		for _, s := range h.Host {
 			tree.SetBelow(host, node(s), s.Keys...)
 		}
-		if len(h.Roles) > 0 && strict.Get(host, "roles") == nil {
-			var words []string
-			for _, role := range h.Roles {
-				words = append(words, string(role))
+		for _, s := range h.Defaults {
+			if strict.Get(host, s.Keys[0]) == nil {
+				tree.SetBelow(host, node(s), s.Keys...)
 			}
-			tree.SetBelow(host, node(Setting{Flag: h.Host[0].Flag, Value: words}), "roles")
 		}
 	}
 	return tree, nil
