@@ -13,6 +13,9 @@ import (
 // one YAML stream: administrators, API servers on kubelets, and joining by token.
 func BootstrapRBAC() ([]byte, error) { return render("bootstrap-rbac.yaml.tmpl", struct{}{}) }
 
+// CertificatesRBAC renders who may read the Secret kube-system/kubeadm-certs, once certificates are uploaded.
+func CertificatesRBAC() ([]byte, error) { return render("certificates-rbac.yaml.tmpl", struct{}{}) }
+
 // ClusterInfoData is what a joining machine is told before it trusts anything.
 type ClusterInfoData struct {
 	Server string // URL of the endpoint

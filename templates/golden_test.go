@@ -204,6 +204,7 @@ func TestGoldenObjects(t *testing.T) {
 		"kube-vip.yaml":                must(KubeVIP(kubeVIPData())),
 		"kube-vip-rbac.yaml":           must(KubeVIPRBAC("kubewright:kube-vip")),
 		"bootstrap-rbac.yaml":          must(BootstrapRBAC()),
+		"certificates-rbac.yaml":       must(CertificatesRBAC()),
 		"cluster-info.yaml":            must(ClusterInfo(ClusterInfoData{Server: "https://10.111.0.10:6443", CAPEM: []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")})),
 		"kubeadm-config.yaml":          must(KubeadmConfig(kubeadmConfigData())),
 		"kubeadm-config-apart.yaml":    must(KubeadmConfig(apartConfig)),

@@ -50,6 +50,18 @@ func ParseToken(text string) (Token, error) {
 	return Token{ID: id, Secret: secret.String(rest)}, nil
 }
 
+// ParseTokenID reads the ID of a token, or that of a whole one. The error does not repeat the text.
+func ParseTokenID(text string) (string, error) {
+	if util.IsValidBootstrapTokenID(text) {
+		return text, nil
+	}
+	token, err := ParseToken(text)
+	if err != nil {
+		return "", errors.New("this is no ID of a token, which is six lower-case letters and digits: what stands before the dot")
+	}
+	return token.ID, nil
+}
+
 // Reveal returns the token as it is written on a command line.
 func (t Token) Reveal() string { return util.TokenFromIDAndSecret(t.ID, t.Secret.Reveal()) }
 

@@ -1,14 +1,32 @@
 package kube
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
+	"kubewright/certs"
 	"kubewright/internal/secret"
 )
+
+// FromKubeconfig returns a client for the current context of a kubeconfig that has its certificates in it,
+// as those have that kubewright and kubeadm make. server replaces the URL that it names, unless it is "".
+func FromKubeconfig(content secret.Bytes, server string) (*Client, error) {
+	k, err := certs.ParseKubeconfig(content)
+	if err != nil {
+		return nil, err
+	}
+	if k.CAFile != "" || k.CertFile != "" || k.KeyFile != "" {
+		return nil, errors.New("the kubeconfig names files; one is needed that has its certificates in it: kubectl config view --flatten makes one")
+	}
+	if k.Client.Empty() {
+		return nil, errors.New("the kubeconfig has no client certificate; an administrator's is needed, such as /etc/kubernetes/admin.conf")
+	}
+	return New(Config{Server: cmp.Or(server, k.Server), CAPEM: k.CAPEM, Client: k.Client})
+}
 
 // MergeKubeconfig puts the current context of the kubeconfig file added into the file existing, which
 // may be empty, and makes it the current one. The context, its cluster and its user are all called
