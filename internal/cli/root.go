@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -30,7 +31,12 @@ func Main(version string, args []string, streams Streams) int {
 	root := newRootCommand(version)
 	// What goes wrong before a command begins is wrong with how it was called.
 	begun := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		// cobra asks these after this, when a command counts as begun.
+		err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups())
+		begun = err == nil
+		return err
+	}
 	root.SetArgs(append([]string{}, args...)) // nil would stand for those of the process
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
@@ -63,7 +69,7 @@ would change; apply changes just that, and may be interrupted and run again.`,
 	}
 	cmd.AddCommand(
 		newDoctorCommand(), newPlanCommand(), newApplyCommand(), newStatusCommand(), newVerifyCommand(),
-		newKubeconfigCommand(), newResetCommand(), newNodeCommand(), newPhasesCommand(), newImagesCommand(),
+		newKubeconfigCommand(), newResetCommand(), newTokenCommand(), newNodeCommand(), newPhasesCommand(), newImagesCommand(),
 		newInventoryCommand(), newLabCommand(), newVersionCommand(version),
 	)
 	cmd.InitDefaultHelpCmd()

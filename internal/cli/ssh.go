@@ -88,20 +88,20 @@ func resolveRef(ref inventory.Ref) (secret.String, error) {
 	case inventory.RefEnv:
 		found, ok := os.LookupEnv(ref.Name)
 		if !ok {
-			return "", fmt.Errorf("the inventory keeps a secret in %s, and that environment variable is not set", ref)
+			return "", fmt.Errorf("a secret is kept in %s, and that environment variable is not set", ref)
 		}
 		value = found
 	case inventory.RefFile:
 		data, err := os.ReadFile(expandHome(ref.Name))
 		if err != nil {
-			return "", fmt.Errorf("the inventory keeps a secret in %s: %w", ref, err)
+			return "", fmt.Errorf("a secret is kept in %s: %w", ref, err)
 		}
 		value = strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	default:
 		return "", fmt.Errorf("a secret cannot be kept in %q", ref.Source)
 	}
 	if value == "" {
-		return "", fmt.Errorf("the inventory keeps a secret in %s, and that is empty", ref)
+		return "", fmt.Errorf("a secret is kept in %s, and that is empty", ref)
 	}
 	return secret.String(value), nil
 }

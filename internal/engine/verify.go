@@ -90,6 +90,20 @@ func (e *Engine) Kubeconfig(ctx context.Context) ([]byte, error) {
 	return content.Reveal(), err
 }
 
+// WithAPI gives do a client of an API server that is ready, through the connection to its host.
+func (e *Engine) WithAPI(ctx context.Context, do func(context.Context, *kube.Client) error) error {
+	s, err := e.existing(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	client, err := s.chooseAPI(ctx)
+	if err != nil {
+		return err
+	}
+	return do(ctx, client)
+}
+
 // existing opens a session with a cluster that must be there already.
 func (e *Engine) existing(ctx context.Context) (*Session, error) {
 	s, err := e.open(ctx, nil)
