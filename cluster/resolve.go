@@ -180,7 +180,7 @@ func (r *resolver) warnings(c *Cluster) {
 			"the digests of its files are learned from upstream, and it was not tested", r.rel.Kubernetes)
 	}
 	planes := r.having(inventory.RoleControlPlane)
-	if len(c.Hosts) > 0 && len(c.Workers()) == 0 && r.rolesKnown() {
+	if len(c.Hosts) > 0 && len(c.Workers()) == 0 && r.rolesKnown() && !r.OneByOne {
 		r.warn.Faults = append(r.warn.Faults, r.hostFile.KeyFault(r.hostsAt,
 			"no host has the role worker, so pods of users have nowhere to run; "+
 				"a control plane can be both: roles: [control-plane, worker]", ""))

@@ -17,6 +17,7 @@ import (
 	"kubewright/internal/host"
 	"kubewright/internal/secret"
 	"kubewright/inventory"
+	"kubewright/phases"
 )
 
 // localFlags are the flags of commands that make the machine they run on a part of a cluster.
@@ -101,13 +102,20 @@ func (f *localFlags) artifacts() ([]cluster.Setting, error) {
 // open sets up a run on this machine, which is a host of the cluster by the name given. No other host is
 // connected to over SSH.
 func (f *localFlags) open(cmd *cobra.Command, c *cluster.Cluster, name string, warnings []string) (*run, error) {
-	return f.setUp(cmd, engine.Options{
+	options := engine.Options{
 		Cluster: c,
 		Limit:   func(h inventory.Host) bool { return h.Name == name },
 		Dial: func(_ context.Context, h inventory.Host) (host.Conn, error) {
 			return host.NewLocal(h.Name), nil
 		},
-	}, warnings)
+	}
+	var err error
+	if len(f.phases) > 0 {
+		if options.Only, err = phases.Find(f.phases); err != nil {
+			return nil, fault.Wrap(fault.BadInput, err)
+		}
+	}
+	return f.setUp(cmd, options, warnings)
 }
 
 // asRoot refuses to work on this machine as anybody else.

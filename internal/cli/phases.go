@@ -35,14 +35,15 @@ func newPhasesCommand() *cobra.Command {
 	return cmd
 }
 
-func newPhasesListCommand() *cobra.Command {
+// newPhasesListCommand lists the phases of a cluster, and those that only init has.
+func newPhasesListCommand(further ...plan.Phase) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the phases in order", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var rows [][]string
 			var documents []phaseDocument
-			for _, p := range phases.All() {
+			for _, p := range append(phases.All(), further...) {
 				rows = append(rows, []string{p.Name, p.Short})
 				d := phaseDocument{Name: p.Name, Short: p.Short, After: []phaseEdge{}}
 				for _, e := range p.After {

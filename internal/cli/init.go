@@ -1,0 +1,326 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubewright/cluster"
+	"kubewright/internal/bootstrap"
+	"kubewright/internal/catalog"
+	"kubewright/internal/check"
+	"kubewright/internal/fault"
+	"kubewright/internal/plan"
+	"kubewright/inventory"
+	"kubewright/templates"
+)
+
+// initFlags are the flags of init. Their names are kubeadm's where kubeadm has the same.
+type initFlags struct {
+	localFlags
+	config string
+	// What a cluster is, in place of a file.
+	endpoint, podCIDR, serviceCIDR, dnsDomain, version string
+	port                                               int
+	certSANs, registryMirrors, ignoreChecks            []string
+	// What machines join with.
+	token, certificateKey         string
+	ttl                           time.Duration
+	uploadCerts, withholdsSecrets bool
+	// skipped are phases that are left out.
+	skipped []string
+}
+
+// ofCluster names the flags that say what a cluster file would say otherwise.
+func ofCluster() []string {
+	return []string{
+		"control-plane-endpoint", "pod-network-cidr", "service-cidr", "service-dns-domain", "kubernetes-version", "apiserver-bind-port",
+		"apiserver-cert-extra-sans", "registry-mirror", "ignore-preflight-errors",
+	}
+}
+
+func newInitCommand() *cobra.Command {
+	flags := &initFlags{}
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make this machine the first control plane of a cluster",
+		Long: `Makes the machine that it runs on the first control plane of a new cluster, as root and without SSH, and
+prints the command lines with which other machines join. Flags say what the cluster is to be, or a file
+(--config). It may be stopped anywhere and run again with the same flags; on a cluster that runs, it makes true
+what is not, and needs the flags no more.`,
+		Example: `  kubewright init --pod-network-cidr 10.244.0.0/16
+  kubewright init --control-plane-endpoint api.example.com --upload-certs
+  kubewright init --config cluster.yaml --dry-run`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd) },
+	}
+	flags.add(cmd)
+	flags.addJoining(cmd)
+	cmd.Flags().StringSliceVar(&flags.skipped, "skip-phases", nil, "phases to leave out, as init phase list names them")
+	cmd.AddCommand(newInitPhaseCommand())
+	return cmd
+}
+
+// add gives a command the flags that describe the cluster.
+func (f *initFlags) add(cmd *cobra.Command) {
+	f.localFlags.add(cmd)
+	set := cmd.Flags()
+	set.StringVar(&f.config, "config", "", "the cluster's file, in place of flags; its hosts may be left out, and of those that are there this machine's is taken")
+	set.StringVar(&f.endpoint, "control-plane-endpoint", "", "host or host:port of a load balancer, or a name, by which all control planes will be reached; without it there can be no second one")
+	set.StringVar(&f.podCIDR, "pod-network-cidr", "", "what pods get their addresses from (default 10.244.0.0/16)")
+	set.StringVar(&f.serviceCIDR, "service-cidr", "", "what services get their addresses from (default 10.96.0.0/16)")
+	set.StringVar(&f.dnsDomain, "service-dns-domain", "", "the domain of the names of services (default cluster.local)")
+	set.StringVar(&f.version, "kubernetes-version", "", "the version of Kubernetes (default: the newest that this kubewright knows)")
+	set.IntVar(&f.port, "apiserver-bind-port", 0, "the port on which API servers listen (default 6443)")
+	set.StringSliceVar(&f.certSANs, "apiserver-cert-extra-sans", nil, "further names and addresses in the API server's certificate")
+	set.StringArrayVar(&f.registryMirrors, "registry-mirror", nil, "REGISTRY=URL: where to pull images from instead; may be given several times")
+	set.StringSliceVar(&f.ignoreChecks, "ignore-preflight-errors", nil, "preflight checks whose refusal is shown and stops nothing")
+}
+
+// addJoining gives a command the flags about what machines join with.
+func (f *initFlags) addJoining(cmd *cobra.Command) {
+	set := cmd.Flags()
+	set.StringVar(&f.token, "token", "", "the bootstrap token to make, or env:NAME or file:PATH of where it is kept (default: a random one)")
+	set.DurationVar(&f.ttl, "token-ttl", bootstrap.TokenLifetime, "how long the token is good for; 0 is for ever")
+	set.BoolVar(&f.uploadCerts, "upload-certs", false, "upload the encrypted authorities for two hours, so that control planes can join")
+	set.StringVar(&f.certificateKey, "certificate-key", "", "the key to encrypt them with, 64 hexadecimal digits, or env:NAME or file:PATH of where it is kept (default: a random one)")
+	set.BoolVar(&f.withholdsSecrets, "skip-token-print", false, "leave token and certificate key out of what is printed")
+}
+
+// run makes the cluster, and prints how to join it.
+func (f *initFlags) run(cmd *cobra.Command) error {
+	if err := asRoot(cmd); err != nil {
+		return err
+	}
+	joining, err := f.joining()
+	if err != nil {
+		return err
+	}
+	if err := f.skip(); err != nil {
+		return err
+	}
+	r, err := f.start(cmd)
+	if err != nil {
+		return err
+	}
+	return r.do(cmd.Context(), func(ctx context.Context, r *run) (*result, error) {
+		if f.dryRun {
+			return dryRun(ctx, r)
+		}
+		p, err := f.apply(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if p.Empty() && f.token == "" && !f.uploadCerts {
+			return &result{document: initDocument{Document: p.Document()}, text: lines([]string{
+				p.Summary(), "Machines join with what kubewright token create --print-join-command prints.",
+			})}, nil
+		}
+		how, err := f.admit(ctx, r, joining)
+		if err != nil {
+			return nil, fault.New(fault.KindOf(err), "the control plane is there; what machines join with is not: %w", err).
+				WithHint("kubewright token create --print-join-command makes it")
+		}
+		return f.done(r, p, how), nil
+	})
+}
+
+// dryRun is the plan.
+func dryRun(ctx context.Context, r *run) (*result, error) {
+	p, stats, err := r.Plan(ctx)
+	r.stats = stats
+	if err != nil {
+		return nil, err
+	}
+	return planResult(p), nil
+}
+
+// apply makes the machine what it is to be.
+func (f *initFlags) apply(ctx context.Context, r *run) (*plan.Plan, error) {
+	r.showTimes = true
+	p, stats, err := r.Apply(ctx, func(p *plan.Plan) error { return r.confirm(ctx, p, true) })
+	r.stats = stats
+	return p, err
+}
+
+// start resolves the cluster, and sets up a run on this machine.
+func (f *initFlags) start(cmd *cobra.Command) (*run, error) {
+	c, name, warnings, err := f.resolve(cmd)
+	if err != nil {
+		warn(plainSink(f.output, cmd.ErrOrStderr()), warnings)
+		return nil, err
+	}
+	return f.open(cmd, c, name, warnings)
+}
+
+// resolve is the cluster of this machine alone, and what the machine is called in it.
+func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string, warnings []string, err error) {
+	releases, err := catalog.Default()
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if name, err = f.name(); err != nil {
+		return nil, "", nil, err
+	}
+	here := cluster.Here{
+		Alone: f.config != "", Read: func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) },
+		Exists: func(path string) error {
+			_, err := os.Stat(expandHome(path))
+			return err
+		},
+		Now: time.Now(), Checks: check.Names(),
+	}
+	document, warning, err := f.document(cmd)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if warning != "" {
+		warnings = append(warnings, warning)
+	}
+	here.Name, here.Document, here.Digests = document.name, document.text, document.digests
+	if here.Settings, err = f.settings(); err != nil {
+		return nil, "", warnings, err
+	}
+	if document.text == nil && f.version == "" {
+		here.Settings = append(here.Settings, cluster.Setting{Flag: "--kubernetes-version", Keys: []string{"kubernetesVersion"}, Value: releases.Latest()})
+	}
+	if here.Host, here.Defaults, err = f.machine(cmd.Context(), name); err != nil {
+		return nil, "", warnings, err
+	}
+	c, found, err := here.Load(releases)
+	for _, w := range found {
+		warnings = append(warnings, w.Error())
+	}
+	if err != nil {
+		return nil, "", warnings, fault.Wrap(fault.BadInput, err)
+	}
+	return c, name, warnings, alone(c, name)
+}
+
+// described is a document that says what the cluster is.
+type described struct {
+	name          string
+	text, digests []byte
+}
+
+// describeTimeout is how long an API server on this machine may take to say what its cluster is.
+const describeTimeout = 10 * time.Second
+
+// document is the file of the user, or what a cluster that runs here says of itself: then flags need not be
+// repeated. Neither is no error, and the warning says what to mind.
+func (f *initFlags) document(cmd *cobra.Command) (d described, warning string, err error) {
+	if f.config != "" {
+		for _, flag := range ofCluster() {
+			if cmd.Flags().Changed(flag) {
+				return d, "", fault.New(fault.BadInput, "--%s goes into the file that --config names", flag)
+			}
+		}
+		f.file = f.config
+		if d.text, err = os.ReadFile(expandHome(f.config)); err != nil {
+			return d, "", fault.New(fault.BadInput, "--config: %w", err)
+		}
+		d.name = f.config
+		return d, "", nil
+	}
+	client, err := controlPlaneClient()
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, "", nil // it is to become one
+	}
+	if err != nil {
+		return d, "", err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), describeTimeout)
+	defer cancel()
+	object, err := client.Get(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMap"), metav1.NamespaceSystem, templates.ClusterConfigMap)
+	if err != nil {
+		return d, "an earlier run has begun here, and the cluster does not say yet what it is (" + err.Error() + "): what counts are the flags, which have to be those of that run", nil
+	}
+	data, _, err := unstructured.NestedStringMap(object.Object, "data")
+	if err != nil {
+		return d, "", err
+	}
+	d.name, d.text = "ConfigMap "+metav1.NamespaceSystem+"/"+templates.ClusterConfigMap, []byte(data[templates.ClusterFileKey])
+	if digests := data[templates.DigestsKey]; digests != "" {
+		d.digests = []byte(digests)
+	}
+	return d, "", nil
+}
+
+// alone refuses a cluster that has grown: this machine does not know how to reach the others.
+func alone(c *cluster.Cluster, name string) error {
+	var others []string
+	for _, h := range c.Hosts {
+		if h.Name != name {
+			others = append(others, h.Name)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return fault.New(fault.BadInput, "the cluster of this machine has other control planes, or hosts of etcd: %s; init is for the first one alone", strings.Join(others, ", ")).
+		WithHint("kubewright apply works on all of them: kubectl -n kube-system get configmap %s -o yaml has the cluster's file to begin with", templates.ClusterConfigMap)
+}
+
+// settings are what the flags say of the cluster.
+func (f *initFlags) settings() ([]cluster.Setting, error) {
+	settings, err := f.artifacts()
+	if err != nil {
+		return nil, err
+	}
+	add := func(flag string, given bool, value any, keys ...string) {
+		if given {
+			settings = append(settings, cluster.Setting{Flag: "--" + flag, Keys: keys, Value: value})
+		}
+	}
+	add("control-plane-endpoint", f.endpoint != "", f.endpoint, "controlPlane", "endpoint")
+	add("pod-network-cidr", f.podCIDR != "", f.podCIDR, "network", "podCIDR")
+	add("service-cidr", f.serviceCIDR != "", f.serviceCIDR, "network", "serviceCIDR")
+	add("service-dns-domain", f.dnsDomain != "", f.dnsDomain, "network", "dnsDomain")
+	add("kubernetes-version", f.version != "", f.version, "kubernetesVersion")
+	add("apiserver-bind-port", f.port != 0, f.port, "controlPlane", "port")
+	add("apiserver-cert-extra-sans", len(f.certSANs) > 0, f.certSANs, "controlPlane", "certSANs")
+	add("ignore-preflight-errors", len(f.ignoreChecks) > 0, f.ignoreChecks, "preflight", "ignore")
+	mirrors := map[string][]string{}
+	for _, text := range f.registryMirrors {
+		registry, url, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fault.New(fault.BadInput, "--registry-mirror: there is no = in %q, which has to be REGISTRY=URL", text)
+		}
+		mirrors[registry] = append(mirrors[registry], url)
+	}
+	for _, registry := range sortedKeys(mirrors) {
+		add("registry-mirror", true, mirrors[registry], "artifacts", "registryMirrors", registry)
+	}
+	return settings, nil
+}
+
+// defaultRoute is an address that only the default route leads to: it is for documentation (RFC 5737).
+const defaultRoute = "203.0.113.1:9"
+
+// machine is what is known of this machine as a host, and what it is where nothing else is said.
+func (f *initFlags) machine(ctx context.Context, name string) (host, defaults []cluster.Setting, err error) {
+	const addressFlag = "--apiserver-advertise-address"
+	host = []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}}
+	address, err := f.address(ctx, defaultRoute)
+	if err != nil {
+		return nil, nil, fault.New(fault.BadInput, "this machine has no default route, which would tell its address: %w", err).
+			WithHint("give its address in the network of the cluster with %s", addressFlag)
+	}
+	of := cluster.Setting{Flag: addressFlag, Keys: []string{"address"}, Value: address}
+	if f.nodeIP != "" {
+		host = append(host, of)
+	} else {
+		defaults = append(defaults, of)
+	}
+	roles := cluster.Setting{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(inventory.RoleControlPlane)}}
+	return host, append(defaults, roles), nil
+}
