@@ -19,15 +19,7 @@ func newResetCommand() *cobra.Command {
 	flags := &runFlags{}
 	var yes bool
 	var o engine.ResetOptions
-	cmd := onCluster(flags, &cobra.Command{
-		Use:   "reset",
-		Short: "Remove from the hosts what kubewright put there, and nothing else",
-		Long: `Removes what the manifest on each host lists, the cluster's data in etcd included, and puts
-back the files it replaced. Asks for the name of the cluster first. A host whose member the others go on
-to count is refused when they stay: node remove takes such a host out.`,
-		Example: `  kubewright reset -f cluster.yaml
-  kubewright reset -f cluster.yaml --limit worker1`,
-	}, func(ctx context.Context, r *run) (*result, error) {
+	do := func(ctx context.Context, r *run) (*result, error) {
 		if !yes && flags.output == formatJSON {
 			return nil, fault.New(fault.BadInput, "reset asks before it removes something, and cannot with --output json").
 				WithHint("look at what --limit picks, and reset with --yes")
@@ -38,7 +30,36 @@ to count is refused when they stay: node remove takes such a host out.`,
 			return nil, err
 		}
 		return resetResult(p, r.cluster), nil
-	})
+	}
+	cmd := onCluster(flags, &cobra.Command{
+		Use:   "reset",
+		Short: "Remove from the hosts what kubewright put there, and nothing else",
+		Long: `Removes what the manifest on each host lists, the cluster's data in etcd included, and puts
+back the files it replaced. Asks for the name of the cluster first. A host whose member the others go on
+to count is refused when they stay: node remove takes such a host out.
+
+Where there is no cluster's file, as after init or join, it cleans the machine that it runs on, as root and
+without SSH. The object of its node, if its cluster goes on, stays there.`,
+		Example: `  kubewright reset
+  kubewright reset -f cluster.yaml
+  kubewright reset -f cluster.yaml --limit worker1`,
+	}, do)
+	onHosts := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !flags.ofThisMachine(cmd) {
+			return onHosts(cmd, args)
+		}
+		r, err := flags.openThisMachine(cmd)
+		if err != nil {
+			return err
+		}
+		return r.do(cmd.Context(), func(ctx context.Context, r *run) (*result, error) {
+			if err := mayLeave(ctx, r.cluster.Hosts[0].Name); err != nil && !o.Force {
+				return nil, err
+			}
+			return do(ctx, r)
+		})
+	}
 	flags.addScope(cmd)
 	flags.addChange(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")

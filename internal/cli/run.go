@@ -169,7 +169,10 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 // connected to.
 func (f *runFlags) setUp(cmd *cobra.Command, options engine.Options, warnings []string) (*run, error) {
 	r := &run{flags: f, cluster: options.Cluster, prompt: newPrompt(cmd), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
-	options.Phases, options.Now, options.Rand, options.Holder = phases.All(), time.Now, rand.Reader, holder(cmd)
+	options.Now, options.Rand, options.Holder = time.Now, rand.Reader, holder(cmd)
+	if options.Phases == nil {
+		options.Phases = phases.All()
+	}
 	var err error
 	if r.store, err = openStore(r.cluster, f.file); err != nil {
 		return nil, err

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+
+	"kubewright/certs"
+	"kubewright/cluster"
+	"kubewright/internal/engine"
+	"kubewright/internal/fault"
+	"kubewright/internal/host"
+	"kubewright/internal/plan"
+	"kubewright/internal/sh"
+	"kubewright/inventory"
+)
+
+// kubeletConf is the kubeconfig of a node's kubelet, as kubeadm has it.
+const kubeletConf = "/etc/kubernetes/" + certs.KubeletConf
+
+// ofThisMachine tells whether a command line without any files of a cluster is about the machine it runs on: it
+// carries something of ours, and there is no cluster's file in the folder.
+func (f *runFlags) ofThisMachine(cmd *cobra.Command) bool {
+	if slices.ContainsFunc([]string{"file", "inventory", "limit"}, cmd.Flags().Changed) {
+		return false
+	}
+	_, file := os.Stat(f.file)
+	_, ours := os.Stat(sh.StateDir)
+	return errors.Is(file, fs.ErrNotExist) && ours == nil
+}
+
+// openThisMachine sets up a run on this machine, for a command that needs to know of its cluster no more than
+// what the machine says.
+func (f *runFlags) openThisMachine(cmd *cobra.Command) (*run, error) {
+	if err := asRoot(cmd); err != nil {
+		return nil, err
+	}
+	mark, err := os.ReadFile(sh.ClusterPath)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Wrap(fault.Other, err)
+	}
+	c := &cluster.Cluster{Name: "kubernetes"} // as kubeadm calls one, where a run was cut before it was marked
+	if words := strings.Fields(string(mark)); len(words) > 0 {
+		c.Name = words[0]
+	}
+	name, err := thisNode()
+	if err != nil {
+		return nil, err
+	}
+	c.Hosts = []inventory.Host{{Name: name, Address: name}}
+	f.file = filepath.Join(cacheDir(), "cluster.yaml") // which there is not
+	return f.setUp(cmd, engine.Options{
+		Cluster: c, Phases: []plan.Phase{}, ForceUnlock: f.forceUnlock, ReconnectTimeout: f.reconnect,
+		Dial: func(_ context.Context, h inventory.Host) (host.Conn, error) { return host.NewLocal(h.Name), nil },
+	}, nil)
+}
+
+// thisNode is the name of this machine's node: the one that its kubelet has, else the host's.
+func thisNode() (string, error) {
+	content, err := os.ReadFile(kubeletConf)
+	if err == nil {
+		if k, err := certs.ParseKubeconfig(content); err == nil {
+			if name, ok := strings.CutPrefix(k.User, "system:node:"); ok {
+				return name, nil
+			}
+		}
+	}
+	return (&localFlags{}).name()
+}
+
+// mayLeave refuses to reset this machine alone while others go on to count its member of etcd: there would be
+// a majority less. What they are, the note of the last run says, and the cluster itself if it answers.
+func mayLeave(ctx context.Context, name string) error {
+	note, err := os.ReadFile(sh.MembersPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it is no control plane
+	}
+	if err != nil {
+		return fault.Wrap(fault.Other, err)
+	}
+	others := slices.DeleteFunc(append(notedMembers(string(note)), planes(ctx)...), func(n string) bool { return n == name })
+	slices.Sort(others)
+	if others = slices.Compact(others); len(others) == 0 {
+		return nil
+	}
+	return fault.New(fault.Preflight, "its member of etcd is one of several: %s would go on to count it", strings.Join(others, ", ")).On(name).
+		WithHint("kubewright node remove %s, from a machine that has the cluster's file, takes the member out first; to give up the whole cluster, reset every machine with --force", name)
+}
+
+// notedMembers are the members of etcd in the note on a control plane, by name; none where etcd is somebody
+// else's.
+func notedMembers(note string) []string {
+	if _, external := plan.NotedExternalEtcd(note); external {
+		return nil
+	}
+	var names []string
+	for _, member := range strings.Split(strings.TrimSpace(note), ",") {
+		if name, _, ok := strings.Cut(member, "="); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// planes are the nodes of the control planes of this machine's cluster, none where it does not answer.
+func planes(ctx context.Context) []string {
+	client, err := controlPlaneClient()
+	if err != nil {
+		return nil
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	defer cancel()
+	nodes, err := client.List(ctx, corev1.SchemeGroupVersion.WithKind("Node"), "", "node-role.kubernetes.io/control-plane")
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.GetName())
+	}
+	return names
+}
