@@ -112,7 +112,7 @@ func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 	s.etcd = s.newEtcdState()
 	for _, h := range e.Cluster.Hosts {
 		wanted := e.Limit(h)
-		if wanted || h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleEtcd) {
+		if wanted || !e.alone && (h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleEtcd)) {
 			s.hosts = append(s.hosts, &member{Host: h, wanted: wanted, mending: make(turn, 1), locking: make(turn, 1)})
 		}
 	}

@@ -62,6 +62,8 @@ type Options struct {
 type Engine struct {
 	Options
 	env func() certs.Env
+	// alone is set for a machine that joins by itself: no other host is connected to.
+	alone bool
 }
 
 // Default deadlines. Acting includes downloads of some hundred megabytes.

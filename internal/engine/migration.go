@@ -30,8 +30,8 @@ func (s *Session) leaveWays() error {
 	for _, m := range s.planned() {
 		planned[m] = m.plan
 	}
-	if err := s.keepWays(true); err != nil {
-		return err
+	if err := s.keepWays(true); err != nil || s.alone {
+		return err // who goes by them a machine that joins cannot know
 	}
 	for m, all := range planned {
 		s.closes = s.closes || !slices.Equal(summary(all), summary(m.plan))

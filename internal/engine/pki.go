@@ -20,6 +20,9 @@ const PKIDir = "/etc/kubernetes/pki"
 // when every control plane was looked at and no host has a trace of a cluster: an
 // authority that is made twice is a cluster that is lost.
 func (s *Session) adopt() error {
+	if s.pki != nil {
+		return nil // they were brought along
+	}
 	if err := s.notElsewhere(); err != nil {
 		return err
 	}

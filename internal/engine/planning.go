@@ -105,6 +105,9 @@ func (s *Session) orphans(nodes []kube.NodeSummary) []string {
 
 // tellLeftOut says which hosts the run has not looked at, and what the API says of them.
 func (s *Session) tellLeftOut(nodes []kube.NodeSummary) {
+	if s.alone {
+		return
+	}
 	var out, away []string
 	for _, h := range s.Cluster.Hosts {
 		if slices.ContainsFunc(s.hosts, func(m *member) bool { return m.Name == h.Name }) {
