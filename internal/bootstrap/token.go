@@ -65,6 +65,9 @@ func ParseTokenID(text string) (string, error) {
 // Reveal returns the token as it is written on a command line.
 func (t Token) Reveal() string { return util.TokenFromIDAndSecret(t.ID, t.Secret.Reveal()) }
 
+// Bearer is the token as it authenticates to an API server.
+func (t Token) Bearer() secret.String { return secret.String(t.Reveal()) }
+
 // String returns the token without its secret.
 func (t Token) String() string { return t.ID + "." + secret.Redacted }
 

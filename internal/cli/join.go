@@ -1,0 +1,260 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubewright/certs"
+	"kubewright/cluster"
+	"kubewright/internal/bootstrap"
+	"kubewright/internal/catalog"
+	"kubewright/internal/check"
+	"kubewright/internal/engine"
+	"kubewright/internal/fault"
+	"kubewright/internal/kube"
+	"kubewright/internal/plan"
+	"kubewright/internal/report"
+	"kubewright/inventory"
+	"kubewright/templates"
+)
+
+// joinFlags are the flags of join.
+type joinFlags struct {
+	localFlags
+	token string
+	pins  []string
+}
+
+func newJoinCommand() *cobra.Command {
+	flags := &joinFlags{}
+	cmd := &cobra.Command{
+		Use:   "join HOST:PORT",
+		Short: "Make this machine a node of a cluster that runs",
+		Long: `Makes the machine that it runs on a worker of the cluster whose API server, or load balancer, is at
+HOST:PORT. The token, and the hash of the public key of the cluster's authority, are printed by
+kubewright init, and by kubewright token create --print-join-command on a control plane; the cluster is always
+verified by both. Nothing is changed before that. It may be stopped anywhere and run again.`,
+		Example: `  kubewright join 192.0.2.10:6443 --token abcdef.0123456789abcdef \
+    --discovery-token-ca-cert-hash sha256:...`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return flags.join(cmd, args[0]) },
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&flags.token, "token", "", "the bootstrap token, or env:NAME or file:PATH of where it is kept")
+	cmd.Flags().StringSliceVar(&flags.pins, "discovery-token-ca-cert-hash", nil, "hash of the public key of the cluster's authority, sha256:HEX; several while that is replaced")
+	_ = cmd.MarkFlagRequired("token") // the flag is there
+	return cmd
+}
+
+// join finds the cluster, and makes the machine a part of it.
+func (f *joinFlags) join(cmd *cobra.Command, endpoint string) error {
+	if err := asRoot(cmd); err != nil {
+		return err
+	}
+	token, err := f.bootstrapToken()
+	if err != nil {
+		return err
+	}
+	discovery := bootstrap.Discovery{Endpoint: endpoint, Token: token, Pins: f.pins}
+	info, err := discovery.Discover(cmd.Context())
+	if err != nil {
+		return err
+	}
+	authority, err := certs.TrustAuthority(info.CAPEM)
+	if err != nil {
+		return fault.New(fault.Unhealthy, "%s: the authority of its cluster: %w", endpoint, err)
+	}
+	asked, err := bearer("https://"+endpoint, info, token)
+	if err != nil {
+		return err
+	}
+	defer asked.Close()
+	data, err := told(cmd.Context(), asked)
+	if err != nil {
+		return err
+	}
+	c, name, warnings, err := f.resolve(cmd.Context(), endpoint, data)
+	if err != nil {
+		warn(plainSink(f.output, cmd.ErrOrStderr()), warnings)
+		return err
+	}
+	api, err := nodesWay(cmd.Context(), c, info, token)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	r, err := f.open(cmd, c, name, warnings)
+	if err != nil {
+		return err
+	}
+	return r.do(cmd.Context(), func(ctx context.Context, r *run) (*result, error) {
+		return f.asWorker(ctx, r, engine.Joining{Authority: authority, API: api})
+	})
+}
+
+// bootstrapToken reads the token, which may be kept where no list of processes shows it.
+func (f *joinFlags) bootstrapToken() (bootstrap.Token, error) {
+	text := f.token
+	var ref inventory.Ref
+	if ref.UnmarshalText([]byte(text)) == nil {
+		kept, err := resolveRef(ref)
+		if err != nil {
+			return bootstrap.Token{}, fault.New(fault.BadInput, "--token: %w", err)
+		}
+		text = kept.Reveal()
+	}
+	token, err := bootstrap.ParseToken(text)
+	if err != nil {
+		return bootstrap.Token{}, fault.New(fault.BadInput, "--token: %w", err)
+	}
+	return token, nil
+}
+
+// bearer is a client with the token.
+func bearer(server string, info bootstrap.ClusterInfo, token bootstrap.Token) (*kube.Client, error) {
+	return kube.New(kube.Config{Server: server, CAPEM: info.CAPEM, Token: token.Bearer()})
+}
+
+// told is what the cluster tells machines that join: a document, and the digests that go with it.
+func told(ctx context.Context, api *kube.Client) (map[string]string, error) {
+	object, err := api.Get(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMap"), metav1.NamespaceSystem, templates.ClusterConfigMap)
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return nil, fault.New(fault.BadInput, "the token signs the cluster-info, but is not good for logging in, or has expired meanwhile: %w", err).
+			WithHint("make another on a control plane with kubewright token create --print-join-command")
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		return nil, fault.New(fault.Unhealthy, "the cluster does not say how it is made: %w", err).
+			WithHint("was it made by kubewright, and by one that is as new as this? kubewright apply brings what joining machines need")
+	case err != nil:
+		return nil, fault.Wrap(fault.Unreachable, err)
+	}
+	data, _, err := unstructured.NestedStringMap(object.Object, "data")
+	return data, err
+}
+
+// resolve is the cluster with this machine in it, and what the machine is called there.
+func (f *joinFlags) resolve(ctx context.Context, endpoint string, data map[string]string) (c *cluster.Cluster, name string, warnings []string, err error) {
+	releases, err := catalog.Default()
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if name, err = f.name(); err != nil {
+		return nil, "", nil, err
+	}
+	address, err := f.address(ctx, endpoint)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	settings, err := f.artifacts()
+	if err != nil {
+		return nil, "", nil, err
+	}
+	here := cluster.Here{
+		Name: "ConfigMap " + metav1.NamespaceSystem + "/" + templates.ClusterConfigMap, Document: []byte(data[templates.ClusterFileKey]), Settings: settings,
+		Host:  []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}, {Flag: "--node-ip", Keys: []string{"address"}, Value: address}},
+		Roles: []inventory.Role{inventory.RoleWorker}, Worker: true,
+		Read: os.ReadFile,
+		Exists: func(path string) error {
+			_, err := os.Stat(path)
+			return err
+		},
+		Now: time.Now(), Checks: check.Names(),
+	}
+	if digests := data[templates.DigestsKey]; digests != "" {
+		here.Digests = []byte(digests)
+	}
+	c, found, err := here.Load(releases)
+	for _, w := range found {
+		warnings = append(warnings, w.Error())
+	}
+	if err != nil {
+		return nil, "", warnings, fault.Wrap(fault.BadInput, err)
+	}
+	own := c.Select(func(h inventory.Host) bool { return h.Name == name })[0]
+	if own.Has(inventory.RoleControlPlane) || own.Has(inventory.RoleEtcd) {
+		return nil, "", warnings, fault.New(fault.BadInput, "%s is the name of a control plane, or of a host of etcd, in this cluster", name).
+			WithHint("give this machine another name with --node-name")
+	}
+	return c, name, warnings, nil
+}
+
+// nodesWay is a client that goes by the way that the node will: an endpoint that this machine does not reach is
+// found before anything is changed. Where every node has a load balancer of its own, one control plane is enough.
+func nodesWay(ctx context.Context, c *cluster.Cluster, info bootstrap.ClusterInfo, token bootstrap.Token) (*kube.Client, error) {
+	servers := []string{c.NodeEndpoint.URL()}
+	if c.LocalBalancer {
+		servers = nil
+		for _, h := range c.ControlPlanes() {
+			servers = append(servers, "https://"+net.JoinHostPort(h.NodeIP.String(), strconv.Itoa(c.APIPort)))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	type answer struct {
+		client *kube.Client
+		err    error
+	}
+	answers := make(chan answer, len(servers))
+	for _, server := range servers {
+		go func() {
+			client, err := bearer(server, info, token)
+			if err == nil {
+				var detail string
+				if _, detail, err = client.APIReady().Check(ctx); err != nil {
+					err = fmt.Errorf("%s: %w %s", server, err, detail)
+				}
+			}
+			answers <- answer{client, err}
+		}()
+	}
+	var errs []error
+	for range servers {
+		got := <-answers
+		if got.err == nil {
+			return got.client, nil
+		}
+		errs = append(errs, got.err)
+	}
+	return nil, fault.New(fault.Unreachable, "the nodes of this cluster reach its API servers where this machine does not: %w", errors.Join(errs...)).
+		WithHint("see that the name resolves here, and that nothing blocks the port")
+}
+
+// reachTimeout is how long the API servers may take to answer.
+const reachTimeout = 10 * time.Second
+
+// asWorker joins as a worker.
+func (f *joinFlags) asWorker(ctx context.Context, r *run, j engine.Joining) (*result, error) {
+	if f.dryRun {
+		p, stats, err := r.PlanJoin(ctx, j)
+		r.stats = stats
+		if err != nil {
+			return nil, err
+		}
+		return planResult(p), nil
+	}
+	r.showTimes = true
+	p, stats, err := r.JoinWorker(ctx, j, func(p *plan.Plan) error {
+		r.emit(report.Notice, "", p.Summary())
+		return nil
+	})
+	r.stats = stats
+	if err != nil {
+		return nil, err
+	}
+	text := "This machine is a node of the cluster " + p.Cluster + "."
+	if p.Empty() {
+		text = "Nothing to do: this machine is a node of the cluster " + p.Cluster + " already."
+	}
+	return &result{document: p.Document(), text: lines([]string{text})}, nil
+}
