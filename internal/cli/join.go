@@ -53,7 +53,6 @@ verified by both. Nothing is changed before that. It may be stopped anywhere and
 	flags.add(cmd)
 	cmd.Flags().StringVar(&flags.token, "token", "", "the bootstrap token, or env:NAME or file:PATH of where it is kept")
 	cmd.Flags().StringSliceVar(&flags.pins, "discovery-token-ca-cert-hash", nil, "hash of the public key of the cluster's authority, sha256:HEX; several while that is replaced")
-	_ = cmd.MarkFlagRequired("token") // the flag is there
 	return cmd
 }
 
@@ -106,6 +105,10 @@ func (f *joinFlags) join(cmd *cobra.Command, endpoint string) error {
 // bootstrapToken reads the token, which may be kept where no list of processes shows it.
 func (f *joinFlags) bootstrapToken() (bootstrap.Token, error) {
 	text := f.token
+	if text == "" {
+		return bootstrap.Token{}, fault.New(fault.BadInput, "--token is needed").
+			WithHint("kubewright token create --print-join-command on a control plane prints the whole line")
+	}
 	var ref inventory.Ref
 	if ref.UnmarshalText([]byte(text)) == nil {
 		kept, err := resolveRef(ref)
@@ -162,9 +165,10 @@ func (f *joinFlags) resolve(ctx context.Context, endpoint string, data map[strin
 	}
 	here := cluster.Here{
 		Name: "ConfigMap " + metav1.NamespaceSystem + "/" + templates.ClusterConfigMap, Document: []byte(data[templates.ClusterFileKey]), Settings: settings,
-		Host:  []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}, {Flag: "--node-ip", Keys: []string{"address"}, Value: address}},
-		Roles: []inventory.Role{inventory.RoleWorker}, Worker: true,
-		Read: os.ReadFile,
+		Host:     []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}, {Flag: "--node-ip", Keys: []string{"address"}, Value: address}},
+		Defaults: []cluster.Setting{{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(inventory.RoleWorker)}}},
+		Worker:   true,
+		Read:     os.ReadFile,
 		Exists: func(path string) error {
 			_, err := os.Stat(path)
 			return err

@@ -34,10 +34,8 @@ func (f *localFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.nodeName, "node-name", "", "the name of the node (default: the host name)")
 	cmd.Flags().StringVar(&f.nodeIP, "apiserver-advertise-address", "", "the address of this machine in the network of the cluster (default: the one from which it reaches the others)")
 	cmd.Flags().StringVar(&f.nodeIP, "node-ip", "", "the same, by the name that it has in inventories")
-	cmd.MarkFlagsMutuallyExclusive("apiserver-advertise-address", "node-ip")
 	cmd.Flags().StringVar(&f.directory, "artifacts-directory", "", "folder to take the files from that are installed (spec.artifacts.directory)")
 	cmd.Flags().StringVar(&f.mirror, "artifacts-mirror", "", "URL of a web server to take them from (spec.artifacts.mirror.url)")
-	cmd.MarkFlagsMutuallyExclusive("artifacts-directory", "artifacts-mirror")
 	cmd.Flags().StringVar(&f.digests, "artifacts-digests", "", "file of their digests, where a site builds its own (spec.artifacts.digests)")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be changed, and change nothing")
 	f.file = filepath.Join(cacheDir(), "cluster.yaml") // which there is not: beside it, learned digests are kept
@@ -72,6 +70,9 @@ func (f *localFlags) address(ctx context.Context, other string) (string, error) 
 
 // artifacts is where the flags say that files come from.
 func (f *localFlags) artifacts() ([]cluster.Setting, error) {
+	if f.directory != "" && f.mirror != "" {
+		return nil, fault.New(fault.BadInput, "--artifacts-directory and --artifacts-mirror: files come from one of the two")
+	}
 	var settings []cluster.Setting
 	set := func(flag, value string, keys ...string) {
 		settings = append(settings, cluster.Setting{Flag: flag, Keys: append([]string{"artifacts"}, keys...), Value: value})
