@@ -46,7 +46,10 @@ without SSH. The object of its node, if its cluster goes on, stays there.`,
 	}, do)
 	onHosts := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if !flags.ofThisMachine(cmd) {
+		switch here, err := flags.ofThisMachine(cmd); {
+		case err != nil:
+			return err
+		case !here:
 			return onHosts(cmd, args)
 		}
 		r, err := flags.openThisMachine(cmd)

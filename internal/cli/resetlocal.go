@@ -25,15 +25,20 @@ import (
 // kubeletConf is the kubeconfig of a node's kubelet, as kubeadm has it.
 const kubeletConf = "/etc/kubernetes/" + certs.KubeletConf
 
-// ofThisMachine tells whether a command line without any files of a cluster is about the machine it runs on: it
-// carries something of ours, and there is no cluster's file in the folder.
-func (f *runFlags) ofThisMachine(cmd *cobra.Command) bool {
+// ofThisMachine tells whether a command line is about the machine it runs on: it names no files of a cluster,
+// and there is none in the folder. It is refused where there is nothing of ours either.
+func (f *runFlags) ofThisMachine(cmd *cobra.Command) (bool, error) {
 	if slices.ContainsFunc([]string{"file", "inventory", "limit"}, cmd.Flags().Changed) {
-		return false
+		return false, nil
 	}
-	_, file := os.Stat(f.file)
-	_, ours := os.Stat(sh.StateDir)
-	return errors.Is(file, fs.ErrNotExist) && ours == nil
+	if _, err := os.Stat(f.file); !errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if _, err := os.Stat(sh.StateDir); errors.Is(err, fs.ErrNotExist) {
+		return false, fault.New(fault.BadInput, "there is no %s here, and nothing of kubewright's on this machine", f.file).
+			WithHint("--file names the cluster's file")
+	}
+	return true, nil
 }
 
 // openThisMachine sets up a run on this machine, for a command that needs to know of its cluster no more than
