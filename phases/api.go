@@ -63,17 +63,7 @@ func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstruc
 				SchedulerArgs: c.Scheduler.ExtraArgs, EtcdArgs: c.Etcd.ExtraArgs,
 			})
 		},
-		func() ([]byte, error) {
-			document, err := c.Document()
-			if err != nil {
-				return nil, err
-			}
-			digests, err := c.Digests()
-			if err != nil {
-				return nil, err
-			}
-			return templates.KubewrightConfig(document, digests)
-		},
+		func() ([]byte, error) { return kubewrightConfig(c) },
 	}
 	var objects []*unstructured.Unstructured
 	for _, render := range renders {
@@ -88,6 +78,28 @@ func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstruc
 		objects = append(objects, decoded...)
 	}
 	return objects, nil
+}
+
+func kubewrightConfig(c *cluster.Cluster) ([]byte, error) {
+	document, err := c.Document()
+	if err != nil {
+		return nil, err
+	}
+	digests, err := c.Digests()
+	if err != nil {
+		return nil, err
+	}
+	return templates.KubewrightConfig(document, digests)
+}
+
+// KubewrightConfig is the one object of the phase bootstrap that changes when a control plane joins by itself:
+// what machines that join are told of the cluster.
+func KubewrightConfig(c *cluster.Cluster) ([]*unstructured.Unstructured, error) {
+	manifest, err := kubewrightConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	return addons.Decode(manifest)
 }
 
 // certSANs are the names that kubeadm does not think of by itself when it issues a certificate for an

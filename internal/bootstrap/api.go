@@ -154,6 +154,15 @@ func (a API) UploadCertificates(ctx context.Context, u Upload) error {
 	return a.put(ctx, object)
 }
 
+// ReadCertificates reads what UploadCertificates has put into the cluster.
+func ReadCertificates(object kube.Object, key CertificateKey) (certs.HostFiles, error) {
+	found, err := readSecret(object)
+	if err != nil {
+		return nil, err
+	}
+	return key.Decrypt(found)
+}
+
 // put applies a Secret.
 func (a API) put(ctx context.Context, s *corev1.Secret) error {
 	object, err := writeSecret(s)

@@ -26,6 +26,7 @@ import (
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
 	"kubewright/inventory"
+	"kubewright/phases"
 	"kubewright/templates"
 )
 
@@ -34,6 +35,11 @@ type joinFlags struct {
 	localFlags
 	token string
 	pins  []string
+	// controlPlane and certificateKey go together.
+	controlPlane   bool
+	certificateKey string
+	// endpoint is the argument.
+	endpoint string
 }
 
 func newJoinCommand() *cobra.Command {
@@ -42,22 +48,32 @@ func newJoinCommand() *cobra.Command {
 		Use:   "join HOST:PORT",
 		Short: "Make this machine a node of a cluster that runs",
 		Long: `Makes the machine that it runs on a worker of the cluster whose API server, or load balancer, is at
-HOST:PORT. The token, and the hash of the public key of the cluster's authority, are printed by
-kubewright init, and by kubewright token create --print-join-command on a control plane; the cluster is always
-verified by both. Nothing is changed before that. It may be stopped anywhere and run again.`,
+HOST:PORT, or with --control-plane one more control plane. The token, and the hash of the public key of
+the cluster's authority, are printed by kubewright init, and by kubewright token create
+--print-join-command on a control plane; the cluster is always verified by both. Nothing is changed before that.
+It may be stopped anywhere and run again.`,
 		Example: `  kubewright join 192.0.2.10:6443 --token abcdef.0123456789abcdef \
-    --discovery-token-ca-cert-hash sha256:...`,
+    --discovery-token-ca-cert-hash sha256:...
+  kubewright join 192.0.2.10:6443 --token file:token --discovery-token-ca-cert-hash sha256:... \
+    --control-plane --certificate-key file:key`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return flags.join(cmd, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.endpoint = args[0]
+			return flags.start(cmd)
+		},
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&flags.token, "token", "", "the bootstrap token, or env:NAME or file:PATH of where it is kept")
 	cmd.Flags().StringSliceVar(&flags.pins, "discovery-token-ca-cert-hash", nil, "hash of the public key of the cluster's authority, sha256:HEX; several while that is replaced")
+	cmd.Flags().BoolVar(&flags.controlPlane, "control-plane", false, "join as a control plane; the cluster has to have an endpoint that leads to all of them")
+	cmd.Flags().StringVar(&flags.certificateKey, "certificate-key", "", "the key that opens the uploaded authorities, or env:NAME or file:PATH of where it is kept")
+	cmd.MarkFlagsRequiredTogether("control-plane", "certificate-key")
+	flags.addJoin(cmd)
 	return cmd
 }
 
-// join finds the cluster, and makes the machine a part of it.
-func (f *joinFlags) join(cmd *cobra.Command, endpoint string) error {
+// start finds the cluster, and makes the machine a part of it.
+func (f *joinFlags) start(cmd *cobra.Command) error {
 	if err := asRoot(cmd); err != nil {
 		return err
 	}
@@ -65,16 +81,20 @@ func (f *joinFlags) join(cmd *cobra.Command, endpoint string) error {
 	if err != nil {
 		return err
 	}
-	discovery := bootstrap.Discovery{Endpoint: endpoint, Token: token, Pins: f.pins}
+	key, err := f.key()
+	if err != nil {
+		return err
+	}
+	discovery := bootstrap.Discovery{Endpoint: f.endpoint, Token: token, Pins: f.pins}
 	info, err := discovery.Discover(cmd.Context())
 	if err != nil {
 		return err
 	}
-	authority, err := certs.TrustAuthority(info.CAPEM)
-	if err != nil {
-		return fault.New(fault.Unhealthy, "%s: the authority of its cluster: %w", endpoint, err)
+	j := engine.Joining{}
+	if j.Authority, err = certs.TrustAuthority(info.CAPEM); err != nil {
+		return fault.New(fault.Unhealthy, "%s: the authority of its cluster: %w", f.endpoint, err)
 	}
-	asked, err := bearer("https://"+endpoint, info, token)
+	asked, err := bearer("https://"+f.endpoint, info, token)
 	if err != nil {
 		return err
 	}
@@ -83,39 +103,102 @@ func (f *joinFlags) join(cmd *cobra.Command, endpoint string) error {
 	if err != nil {
 		return err
 	}
-	c, name, warnings, err := f.resolve(cmd.Context(), endpoint, data)
+	settings, err := f.artifacts()
+	if err != nil {
+		return err
+	}
+	c, name, warnings, err := f.resolve(cmd.Context(), data, settings)
 	if err != nil {
 		warn(plainSink(f.output, cmd.ErrOrStderr()), warnings)
 		return err
 	}
-	api, err := nodesWay(cmd.Context(), c, info, token)
-	if err != nil {
+	if f.controlPlane {
+		if j.Bundle, err = authorities(cmd.Context(), asked, key, j.Authority); err != nil {
+			return err
+		}
+		j.Tell = f.tell
+	}
+	if j.API, err = nodesWay(cmd.Context(), c, info, token); err != nil {
 		return err
 	}
-	defer api.Close()
+	defer j.API.Close()
 	r, err := f.open(cmd, c, name, warnings)
 	if err != nil {
 		return err
 	}
-	return r.do(cmd.Context(), func(ctx context.Context, r *run) (*result, error) {
-		return f.asWorker(ctx, r, engine.Joining{Authority: authority, API: api})
-	})
+	return r.do(cmd.Context(), func(ctx context.Context, r *run) (*result, error) { return f.run(ctx, r, j) })
+}
+
+// key is the key of the uploaded certificates; the zero key for a worker.
+func (f *joinFlags) key() (bootstrap.CertificateKey, error) {
+	if !f.controlPlane {
+		return bootstrap.CertificateKey{}, nil
+	}
+	text, err := secretFlag("--certificate-key", f.certificateKey)
+	if err != nil {
+		return bootstrap.CertificateKey{}, err
+	}
+	key, err := bootstrap.ParseCertificateKey(text)
+	if err != nil {
+		return key, fault.New(fault.BadInput, "--certificate-key: %w", err)
+	}
+	return key, nil
+}
+
+// authorities are what all control planes have, from where they were uploaded.
+func authorities(ctx context.Context, api *kube.Client, key bootstrap.CertificateKey, of *certs.Authority) (*certs.Bundle, error) {
+	const upload = "on a control plane, kubewright init phase upload-certs --upload-certs uploads them, and prints the key"
+	object, err := api.Get(ctx, corev1.SchemeGroupVersion.WithKind("Secret"), metav1.NamespaceSystem, bootstrap.CertificatesName)
+	switch {
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		return nil, fault.New(fault.BadInput, "no authorities are uploaded, or they were deleted, as they are after %s: %w", bootstrap.CertificatesLifetime, err).WithHint(upload)
+	case err != nil:
+		return nil, fault.Wrap(fault.Unreachable, err)
+	}
+	files, err := bootstrap.ReadCertificates(object, key)
+	if err != nil {
+		return nil, fault.New(fault.BadInput, "%s: %w", kube.Name(object), err).WithHint(upload)
+	}
+	bundle, err := certs.Adopt(map[string]certs.HostFiles{kube.Name(object): files})
+	if err != nil {
+		return nil, fault.Wrap(fault.BadInput, err)
+	}
+	if bundle.Kubernetes.Fingerprint() != of.Fingerprint() {
+		return nil, fault.New(fault.Preflight, "%s has the authority %s, and the cluster has %s", kube.Name(object), bundle.Kubernetes.Fingerprint(), of.Fingerprint()).WithHint(upload)
+	}
+	return bundle, nil
+}
+
+// tell has the cluster tell machines that join of this control plane, beside those that it knows by now.
+func (f *joinFlags) tell(ctx context.Context, api *kube.Client) error {
+	data, err := told(ctx, api)
+	if err != nil {
+		return err
+	}
+	c, _, _, err := f.resolve(ctx, data, nil) // where this machine takes files from is its own business
+	if err != nil {
+		return err
+	}
+	objects, err := phases.KubewrightConfig(c)
+	if err != nil {
+		return err
+	}
+	changes, err := api.Diff(ctx, objects)
+	if err != nil {
+		return err
+	}
+	return api.Apply(ctx, changes)
 }
 
 // bootstrapToken reads the token, which may be kept where no list of processes shows it.
 func (f *joinFlags) bootstrapToken() (bootstrap.Token, error) {
-	text := f.token
-	if text == "" {
+	if f.token == "" {
 		return bootstrap.Token{}, fault.New(fault.BadInput, "--token is needed").
 			WithHint("kubewright token create --print-join-command on a control plane prints the whole line")
 	}
-	var ref inventory.Ref
-	if ref.UnmarshalText([]byte(text)) == nil {
-		kept, err := resolveRef(ref)
-		if err != nil {
-			return bootstrap.Token{}, fault.New(fault.BadInput, "--token: %w", err)
-		}
-		text = kept.Reveal()
+	text, err := secretFlag("--token", f.token)
+	if err != nil {
+		return bootstrap.Token{}, err
 	}
 	token, err := bootstrap.ParseToken(text)
 	if err != nil {
@@ -147,7 +230,7 @@ func told(ctx context.Context, api *kube.Client) (map[string]string, error) {
 }
 
 // resolve is the cluster with this machine in it, and what the machine is called there.
-func (f *joinFlags) resolve(ctx context.Context, endpoint string, data map[string]string) (c *cluster.Cluster, name string, warnings []string, err error) {
+func (f *joinFlags) resolve(ctx context.Context, data map[string]string, settings []cluster.Setting) (c *cluster.Cluster, name string, warnings []string, err error) {
 	releases, err := catalog.Default()
 	if err != nil {
 		return nil, "", nil, err
@@ -155,19 +238,19 @@ func (f *joinFlags) resolve(ctx context.Context, endpoint string, data map[strin
 	if name, err = f.name(); err != nil {
 		return nil, "", nil, err
 	}
-	address, err := f.address(ctx, endpoint)
+	address, err := f.address(ctx, f.endpoint)
 	if err != nil {
 		return nil, "", nil, err
 	}
-	settings, err := f.artifacts()
-	if err != nil {
-		return nil, "", nil, err
+	role := inventory.RoleWorker
+	if f.controlPlane {
+		role = inventory.RoleControlPlane
 	}
 	here := cluster.Here{
 		Name: "ConfigMap " + metav1.NamespaceSystem + "/" + templates.ClusterConfigMap, Document: []byte(data[templates.ClusterFileKey]), Settings: settings,
 		Host:     []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}, {Flag: "--node-ip", Keys: []string{"address"}, Value: address}},
-		Defaults: []cluster.Setting{{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(inventory.RoleWorker)}}},
-		Worker:   true,
+		Defaults: []cluster.Setting{{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(role)}}},
+		Worker:   !f.controlPlane,
 		Read:     os.ReadFile,
 		Exists: func(path string) error {
 			_, err := os.Stat(path)
@@ -186,7 +269,13 @@ func (f *joinFlags) resolve(ctx context.Context, endpoint string, data map[strin
 		return nil, "", warnings, fault.Wrap(fault.BadInput, err)
 	}
 	own := c.Select(func(h inventory.Host) bool { return h.Name == name })[0]
-	if own.Has(inventory.RoleControlPlane) || own.Has(inventory.RoleEtcd) {
+	switch {
+	case f.controlPlane && c.ExternalEtcd.Used():
+		return nil, "", warnings, fault.New(fault.BadInput, "the etcd of this cluster is somebody else's, whose certificates are not uploaded: kubewright apply adds a control plane to it")
+	case f.controlPlane && !own.Has(inventory.RoleControlPlane):
+		return nil, "", warnings, fault.New(fault.BadInput, "%s is the name of a host of etcd in this cluster", name).
+			WithHint("give this machine another name with --node-name")
+	case !f.controlPlane && (own.Has(inventory.RoleControlPlane) || own.Has(inventory.RoleEtcd)):
 		return nil, "", warnings, fault.New(fault.BadInput, "%s is the name of a control plane, or of a host of etcd, in this cluster", name).
 			WithHint("give this machine another name with --node-name")
 	}
@@ -237,8 +326,8 @@ func nodesWay(ctx context.Context, c *cluster.Cluster, info bootstrap.ClusterInf
 // reachTimeout is how long the API servers may take to answer.
 const reachTimeout = 10 * time.Second
 
-// asWorker joins as a worker.
-func (f *joinFlags) asWorker(ctx context.Context, r *run, j engine.Joining) (*result, error) {
+// run joins.
+func (f *joinFlags) run(ctx context.Context, r *run, j engine.Joining) (*result, error) {
 	if f.dryRun {
 		p, stats, err := r.PlanJoin(ctx, j)
 		r.stats = stats
@@ -248,7 +337,7 @@ func (f *joinFlags) asWorker(ctx context.Context, r *run, j engine.Joining) (*re
 		return planResult(p), nil
 	}
 	r.showTimes = true
-	p, stats, err := r.JoinWorker(ctx, j, func(p *plan.Plan) error {
+	p, stats, err := r.Join(ctx, j, func(p *plan.Plan) error {
 		r.emit(report.Notice, "", p.Summary())
 		return nil
 	})
@@ -256,9 +345,13 @@ func (f *joinFlags) asWorker(ctx context.Context, r *run, j engine.Joining) (*re
 	if err != nil {
 		return nil, err
 	}
-	text := "This machine is a node of the cluster " + p.Cluster + "."
+	is := "node"
+	if f.controlPlane {
+		is = "control plane"
+	}
+	text := "This machine is a " + is + " of the cluster " + p.Cluster + "."
 	if p.Empty() {
-		text = "Nothing to do: this machine is a node of the cluster " + p.Cluster + " already."
+		text = "Nothing to do: this machine is a " + is + " of the cluster " + p.Cluster + " already."
 	}
 	return &result{document: p.Document(), text: lines([]string{text})}, nil
 }

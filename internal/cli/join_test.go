@@ -144,7 +144,7 @@ func TestJoinIsRefused(t *testing.T) {
 		"no token":         {args: []string{j.endpoint}, code: fault.BadInput, says: []string{"--token is needed"}},
 		"no token at all":  {args: []string{j.endpoint, "--token", "0123456789fedcba"}, code: fault.BadInput, says: []string{"--token: this is no bootstrap token"}},
 		"no such file":     {args: []string{j.endpoint, "--token", "file:/none"}, code: fault.BadInput, says: []string{"--token: ", "file:/none"}},
-		"two sources":      {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin, "--artifacts-mirror", "http://a", "--artifacts-directory", "b"}, code: fault.BadInput, says: []string{"--artifacts-directory and --artifacts-mirror"}},
+		"two sources":      {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin, "--artifacts-mirror", "http://a", "--artifacts-directory", "b"}, code: fault.BadInput, says: []string{"artifacts-directory artifacts-mirror"}},
 		"no hash":          {args: []string{j.endpoint, "--token", joinToken}, code: fault.BadInput, says: []string{"--discovery-token-ca-cert-hash"}},
 		"no address":       {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin, "--node-ip", "none"}, code: fault.BadInput, says: []string{"command line", `address "none"`}},
 		"no name":          {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin, "--node-name", "a b"}, code: fault.BadInput, says: []string{"--node-name", "a b"}},

@@ -34,8 +34,10 @@ func (f *localFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.nodeName, "node-name", "", "the name of the node (default: the host name)")
 	cmd.Flags().StringVar(&f.nodeIP, "apiserver-advertise-address", "", "the address of this machine in the network of the cluster (default: the one from which it reaches the others)")
 	cmd.Flags().StringVar(&f.nodeIP, "node-ip", "", "the same, by the name that it has in inventories")
+	cmd.MarkFlagsMutuallyExclusive("apiserver-advertise-address", "node-ip")
 	cmd.Flags().StringVar(&f.directory, "artifacts-directory", "", "folder to take the files from that are installed (spec.artifacts.directory)")
 	cmd.Flags().StringVar(&f.mirror, "artifacts-mirror", "", "URL of a web server to take them from (spec.artifacts.mirror.url)")
+	cmd.MarkFlagsMutuallyExclusive("artifacts-directory", "artifacts-mirror")
 	cmd.Flags().StringVar(&f.digests, "artifacts-digests", "", "file of their digests, where a site builds its own (spec.artifacts.digests)")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be changed, and change nothing")
 	f.file = filepath.Join(cacheDir(), "cluster.yaml") // which there is not: beside it, learned digests are kept
@@ -70,9 +72,6 @@ func (f *localFlags) address(ctx context.Context, other string) (string, error) 
 
 // artifacts is where the flags say that files come from.
 func (f *localFlags) artifacts() ([]cluster.Setting, error) {
-	if f.directory != "" && f.mirror != "" {
-		return nil, fault.New(fault.BadInput, "--artifacts-directory and --artifacts-mirror: files come from one of the two")
-	}
 	var settings []cluster.Setting
 	set := func(flag, value string, keys ...string) {
 		settings = append(settings, cluster.Setting{Flag: flag, Keys: append([]string{"artifacts"}, keys...), Value: value})
@@ -100,15 +99,19 @@ func (f *localFlags) artifacts() ([]cluster.Setting, error) {
 	return settings, err
 }
 
-// open sets up a run on this machine, which is a host of the cluster by the name given. No other host is
-// connected to over SSH.
+// open sets up a run on this machine, which is a host of the cluster by the name given. Others are reached over
+// the network only.
 func (f *localFlags) open(cmd *cobra.Command, c *cluster.Cluster, name string, warnings []string) (*run, error) {
 	options := engine.Options{
 		Cluster: c,
 		Limit:   func(h inventory.Host) bool { return h.Name == name },
 		Dial: func(_ context.Context, h inventory.Host) (host.Conn, error) {
+			if h.Name != name {
+				return host.NewNeighbour(h.Name), nil
+			}
 			return host.NewLocal(h.Name), nil
 		},
+		JoinTimeout: f.join,
 	}
 	var err error
 	if len(f.phases) > 0 {

@@ -147,11 +147,6 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 	if options.Limit, err = f.selector(cmd, c); err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
-	for name, limit := range map[string]time.Duration{"reconnect-timeout": f.reconnect, "join-timeout": f.join} {
-		if limit < 0 || (limit == 0 && cmd.Flags().Changed(name)) {
-			return nil, fault.New(fault.BadInput, "--%s %s: it has to be more than nothing", name, limit)
-		}
-	}
 	if len(f.phases) > 0 {
 		if options.Only, err = phases.Find(f.phases); err != nil {
 			return nil, fault.New(fault.BadInput, "--phase: %w", err)
@@ -168,6 +163,11 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 // setUp is open once it is known which hosts of which cluster the command works on, and how they are
 // connected to.
 func (f *runFlags) setUp(cmd *cobra.Command, options engine.Options, warnings []string) (*run, error) {
+	for name, limit := range map[string]time.Duration{"reconnect-timeout": f.reconnect, "join-timeout": f.join} {
+		if limit < 0 || (limit == 0 && cmd.Flags().Changed(name)) {
+			return nil, fault.New(fault.BadInput, "--%s %s: it has to be more than nothing", name, limit)
+		}
+	}
 	r := &run{flags: f, cluster: options.Cluster, prompt: newPrompt(cmd), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
 	options.Now, options.Rand, options.Holder = time.Now, rand.Reader, holder(cmd)
 	if options.Phases == nil {

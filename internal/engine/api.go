@@ -134,7 +134,7 @@ func (s *Session) loadManifests(ctx context.Context) error {
 		return nil
 	}
 	for _, p := range s.Phases {
-		if p.Manifests == nil {
+		if p.Manifests == nil || s.skips(p, s.Only) {
 			continue
 		}
 		for _, name := range p.Manifests(s.Cluster) {

@@ -24,17 +24,19 @@ import (
 // member is one host of a session and everything that was learned of it.
 type member struct {
 	inventory.Host
-	wanted   bool // in the scope of this run, not only a source of the CA
-	conn     host.Conn
-	err      error // why it could not be reached, looked at or locked
-	seen     bool  // at the survey; it does not change afterwards
-	observed *sh.Answers
-	facts    facts.Facts
-	skew     time.Duration
-	asked    []sh.Probe
-	target   plan.Target
-	groups   []plan.Group
-	plan     plan.Host
+	wanted bool // in the scope of this run, not only a source of the CA
+	// neighbour is set for a host that is reached over the network only.
+	neighbour bool
+	conn      host.Conn
+	err       error // why it could not be reached, looked at or locked
+	seen      bool  // at the survey; it does not change afterwards
+	observed  *sh.Answers
+	facts     facts.Facts
+	skew      time.Duration
+	asked     []sh.Probe
+	target    plan.Target
+	groups    []plan.Group
+	plan      plan.Host
 	// push is set when the host cannot fetch files for itself and is given them.
 	push bool
 	// unfetchable are the URLs of files that the host needs and cannot get for itself.
@@ -113,7 +115,7 @@ func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 	for _, h := range e.Cluster.Hosts {
 		wanted := e.Limit(h)
 		if wanted || !e.alone && (h.Has(inventory.RoleControlPlane) || h.Has(inventory.RoleEtcd)) {
-			s.hosts = append(s.hosts, &member{Host: h, wanted: wanted, mending: make(turn, 1), locking: make(turn, 1)})
+			s.hosts = append(s.hosts, &member{Host: h, wanted: wanted, neighbour: e.joins && !wanted, mending: make(turn, 1), locking: make(turn, 1)})
 		}
 	}
 	gate := newGate(s.wanted())
@@ -126,7 +128,11 @@ func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 		if gate.pass(m, lock) && m.err == nil {
 			m.err = lock()
 		}
-		if m.err == nil {
+		switch {
+		case m.err != nil:
+		case m.neighbour:
+			m.err = s.greet(ctx, m)
+		default:
 			m.err = s.look(ctx, m)
 		}
 		m.seen = m.err == nil

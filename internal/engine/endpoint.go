@@ -61,7 +61,7 @@ func (s *Session) tryEndpoints() func(context.Context) {
 		if !m.seen {
 			continue
 		}
-		if e.External != "" && (plane || e.NodesUse && m.Has(inventory.RoleWorker)) {
+		if e.External != "" && !m.neighbour && (plane || e.NodesUse && m.Has(inventory.RoleWorker)) {
 			try(m, e.External, all)
 		}
 		if e.External != "" && plane && m.keepsAuthorities() {
@@ -100,7 +100,7 @@ func (s *Session) tryEndpoints() func(context.Context) {
 // hasVIP tells whether one of our hosts has the virtual IP, or may have it without our knowing.
 func (s *Session) hasVIP() bool {
 	return slices.ContainsFunc(s.hosts, func(m *member) bool {
-		if !m.seen {
+		if !m.seen || m.neighbour {
 			return m.Has(inventory.RoleControlPlane)
 		}
 		_, has := m.facts.Interface(s.Cluster.VIP.Address)

@@ -62,8 +62,9 @@ type Options struct {
 type Engine struct {
 	Options
 	env func() certs.Env
-	// alone is set for a machine that joins by itself: no other host is connected to.
-	alone bool
+	// joins is set in a run of a machine that joins a cluster by itself: other hosts are reached over the
+	// network only. With alone, as a worker, they are not looked at.
+	joins, alone bool
 }
 
 // Default deadlines. Acting includes downloads of some hundred megabytes.

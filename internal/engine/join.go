@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -20,12 +23,17 @@ type Joining struct {
 	Authority *certs.Authority
 	// API is a client with the bootstrap token.
 	API *kube.Client
+	// Bundle is what all control planes have; nil for a worker.
+	Bundle *certs.Bundle
+	// Tell has the cluster tell the next machine that joins of this control plane; nil for a worker. No other run
+	// changes the cluster meanwhile.
+	Tell func(context.Context, *kube.Client) error
 }
 
-// PlanJoin says what JoinWorker would do. It changes nothing.
+// PlanJoin says what Join would do. It changes nothing.
 func (e *Engine) PlanJoin(ctx context.Context, j Joining) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("plan to join")(&err)
-	s, err := e.openAlone(ctx, nil, j)
+	s, err := e.openJoining(ctx, nil, j)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -34,16 +42,15 @@ func (e *Engine) PlanJoin(ctx context.Context, j Joining) (_ *plan.Plan, _ []Sta
 	return p, s.stats(), err
 }
 
-// JoinWorker makes the one host in scope a worker of a cluster that runs, from that machine itself: of
-// all others it is known what the cluster says, and no key of an authority is at hand. The kubelet's
-// client certificate is signed by the cluster, before anything is changed; what it serves with, by
-// itself. Nothing is removed that is wanted no more, and no API object is made: that is for a run which
-// knows all hosts. It returns when the node is registered, and Ready where the cluster has a pod network.
-func (e *Engine) JoinWorker(ctx context.Context, j Joining, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
+// Join makes the one host in scope a node of a cluster that runs, from that machine itself: the others
+// are reached over the network only, and of them it is known what the cluster says. Nothing is removed
+// that is wanted no more, and no API object is made but those of the node: that is for a run which knows
+// all hosts. It returns when the node is registered, and Ready where the cluster has a pod network.
+func (e *Engine) Join(ctx context.Context, j Joining, confirm func(*plan.Plan) error) (_ *plan.Plan, _ []Stats, err error) {
 	defer e.begin("join")(&err)
 	ctx, locks := holdLocks(ctx)
 	defer func() { err = taken(ctx, err) }()
-	s, err := e.openAlone(ctx, locks, j)
+	s, err := e.openJoining(ctx, locks, j)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -55,49 +62,135 @@ func (e *Engine) JoinWorker(ctx context.Context, j Joining, confirm func(*plan.P
 	if err := confirm(p); err != nil {
 		return p, s.stats(), err
 	}
-	m := s.hosts[0]
-	if err := s.signKubelet(ctx, m, j.API); err != nil {
-		return p, s.stats(), err
+	if j.Bundle != nil {
+		err = s.joinAsControlPlane(ctx, p, j)
+	} else {
+		err = s.joinAsWorker(ctx, j)
+	}
+	return p, s.stats(), err
+}
+
+// joinAsWorker has no key of an authority at hand. The kubelet's client certificate is signed by the
+// cluster, before anything is changed; what it serves with, by itself.
+func (s *Session) joinAsWorker(ctx context.Context, j Joining) error {
+	if err := s.signKubelet(ctx, s.self(), j.API); err != nil {
+		return err
 	}
 	s.rollout = newRollout(s.hosts)
 	if err := s.walk(ctx, walk{only: s.Only, hosts: s.hosts}); err != nil {
-		return p, s.stats(), err
+		return err
 	}
-	condition := j.API.NodeReady(m.Name)
-	if e.Cluster.Network.CNI == "none" {
-		condition = j.API.NodeRegistered(m.Name) // Ready takes a network
-	}
-	return p, s.stats(), s.awaitCondition(ctx, "join", m.Name, condition)
+	return s.awaitNode(ctx, j.API)
 }
 
-// openAlone looks at the one host in scope, which is to join as a worker.
-func (e *Engine) openAlone(ctx context.Context, locks *locks, j Joining) (*Session, error) {
-	alone := *e
-	alone.alone, alone.Only = true, map[string]bool{}
-	for _, p := range e.Phases {
-		alone.Only[p.Name] = p.Desire != nil
+// joinAsControlPlane is an apply that reaches the others over the network.
+func (s *Session) joinAsControlPlane(ctx context.Context, p *plan.Plan, j Joining) error {
+	if !p.Empty() {
+		if err := s.holdLease(ctx); err != nil {
+			return err
+		}
 	}
-	s, err := alone.open(ctx, locks)
+	if err := s.apply(ctx); err != nil {
+		return err
+	}
+	client, err := s.chooseAPI(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.awaitNode(ctx, client); err != nil {
+		return err
+	}
+	return j.Tell(ctx, client)
+}
+
+// awaitNode waits for the node of the machine.
+func (s *Session) awaitNode(ctx context.Context, client *kube.Client) error {
+	name := s.self().Name
+	condition := client.NodeReady(name)
+	if s.Cluster.Network.CNI == "none" {
+		condition = client.NodeRegistered(name) // Ready takes a network
+	}
+	return s.awaitCondition(ctx, "join", name, condition)
+}
+
+// self is the machine itself, the one host in scope.
+func (s *Session) self() *member { return s.wanted()[0] }
+
+// openJoining looks at the one host in scope, which is to join.
+func (e *Engine) openJoining(ctx context.Context, locks *locks, j Joining) (*Session, error) {
+	joining := *e
+	joining.joins, joining.alone = true, j.Bundle == nil
+	if joining.alone {
+		joining.Only = map[string]bool{}
+		for _, p := range e.Phases {
+			joining.Only[p.Name] = p.Desire != nil
+		}
+	}
+	s, err := joining.open(ctx, locks)
 	if err != nil {
 		return nil, err
 	}
-	s.pki = &certs.Bundle{Kubernetes: j.Authority}
-	if err := s.mayJoin(ctx, s.hosts[0], j.API); err != nil {
+	if s.pki = j.Bundle; s.alone {
+		s.pki = &certs.Bundle{Kubernetes: j.Authority}
+	}
+	if err := s.mayJoin(ctx, j.API); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// mayJoin refuses a machine that is a control plane already, and a name that is that of another machine.
-// One that carries the mark of a cluster has begun to join; whether it is this cluster is for a check to say.
-func (s *Session) mayJoin(ctx context.Context, m *member, api *kube.Client) error {
-	if m.keepsAuthorities() {
-		return fault.New(fault.Preflight, "the machine is a control plane, and cannot join as a worker").
-			On(m.Name).WithHint("join on another machine; kubewright reset takes this one out of its cluster")
+// greet finds out what answers on a host that is reached over the network only.
+func (s *Session) greet(ctx context.Context, m *member) error {
+	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+	defer cancel()
+	answers := func(port string) error {
+		conn, err := m.conn.Dial(ctx, "tcp", net.JoinHostPort(m.NodeIP.String(), port))
+		if err != nil {
+			return err
+		}
+		return conn.Close()
 	}
-	if m.facts.OursMarker != "" {
+	etcd, api := answers(etcdClientPort), answers(strconv.Itoa(s.Cluster.APIPort))
+	m.facts.Foreign.EtcdData = etcd == nil
+	if etcd != nil && api != nil {
+		return fault.Wrap(fault.Unreachable, errors.Join(etcd, api))
+	}
+	return nil
+}
+
+// unjoinable is the error of a control plane that finds no etcd to join.
+func (s *Session) unjoinable() error {
+	var unseen []error
+	for _, m := range s.hosts {
+		if m.neighbour && !m.facts.Foreign.EtcdData {
+			unseen = append(unseen, fmt.Errorf("%s (%s): nothing answers on %s/tcp", m.Name, m.NodeIP, etcdClientPort))
+		}
+	}
+	why := fault.New(fault.Unhealthy, "a control plane joins etcd, of which no majority of members answers here").During("join")
+	if len(unseen) > 0 {
+		why.Err = fmt.Errorf("%w: %w", why.Err, errors.Join(unseen...))
+	}
+	return why.WithHint("see that etcd is well, and " + openPorts)
+}
+
+// mayJoin refuses a machine that is the other kind of node already, and a name that is that of another
+// machine. One that carries the mark of a cluster has begun to join; whether it is this cluster is for a check to
+// say.
+func (s *Session) mayJoin(ctx context.Context, api *kube.Client) error {
+	m := s.self()
+	is := ""
+	switch {
+	case s.alone && m.keepsAuthorities():
+		is = "control plane, and cannot join as a worker"
+	case !s.alone && m.isNode() && !m.keepsAuthorities():
+		is = "worker, and cannot join as a control plane"
+	case m.facts.OursMarker != "":
 		return nil
+	}
+	if is != "" {
+		return fault.New(fault.Preflight, "the machine is a %s", is).
+			On(m.Name).WithHint("join on another machine; kubewright reset takes this one out of its cluster")
 	}
 	there, err := api.HasNode(ctx, m.Name)
 	switch {

@@ -195,7 +195,7 @@ func (j *joinLab) joining() engine.Joining {
 }
 
 func (j *joinLab) join() (*plan.Plan, error) {
-	p, stats, err := j.engine().JoinWorker(j.t.Context(), j.joining(), accept)
+	p, stats, err := j.engine().Join(j.t.Context(), j.joining(), accept)
 	j.requireStats(stats)
 	return p, err
 }
@@ -280,7 +280,7 @@ func TestJoinIsRefused(t *testing.T) {
 		"another machine of that name": {func(j *joinLab) { j.named["w1"] = true }, fault.Preflight, []string{"w1: the cluster has a node w1 already", "--node-name"}},
 		"a control plane": {func(j *joinLab) {
 			j.roots["w1"].Write(sh.ManifestPath, "file:"+engine.PKIDir+"/ca.key\t0\n")
-		}, fault.Preflight, []string{"w1: the machine is a control plane"}},
+		}, fault.Preflight, []string{"w1: the machine is a control plane, and cannot join as a worker"}},
 		"no right to look":  {func(j *joinLab) { j.forbidden = "nodes" }, fault.BadInput, []string{"may not join a machine"}},
 		"no right to ask":   {func(j *joinLab) { j.forbidden = "certificatesigningrequests" }, fault.BadInput, []string{"may not join a machine"}},
 		"another authority": {func(j *joinLab) { j.signer = strangeAuthority(j.t) }, fault.Unhealthy, []string{"is not what was asked for: issue: "}},
@@ -298,7 +298,7 @@ func TestJoinIsRefused(t *testing.T) {
 	}
 	t.Run("not confirmed", func(t *testing.T) {
 		j := newJoinLab(t)
-		_, _, err := j.engine().JoinWorker(t.Context(), j.joining(), func(*plan.Plan) error { return errBoom })
+		_, _, err := j.engine().Join(t.Context(), j.joining(), func(*plan.Plan) error { return errBoom })
 		if !errors.Is(err, errBoom) || len(j.asked) > 0 {
 			t.Errorf("%v, %d requests", err, len(j.asked))
 		}

@@ -101,6 +101,9 @@ func (s *Session) foresee(ctx context.Context) error {
 	s.etcd.settled = s.Only != nil && !s.Only[s.etcd.phase]
 	w := s.etcdWorld(ctx)
 	s.etcd.quorum = slices.ContainsFunc(w.Views, func(v membership.View) bool { return v.Quorum })
+	if s.joins && !s.etcd.quorum {
+		return s.unjoinable()
+	}
 	if s.etcd.settled {
 		s.tellVoters(w, nil)
 		return s.votersOnly(w)
@@ -241,7 +244,13 @@ func (s *Session) etcdHosts() []membership.Host {
 	var hosts []membership.Host
 	for _, h := range s.Cluster.EtcdMembers() {
 		host := membership.Host{Name: h.Name, PeerURL: cluster.PeerURL(h)}
-		if i := slices.IndexFunc(s.hosts, func(m *member) bool { return m.Name == h.Name }); i >= 0 && s.hosts[i].observed != nil {
+		i := slices.IndexFunc(s.hosts, func(m *member) bool { return m.Name == h.Name })
+		switch {
+		case i < 0:
+		case s.hosts[i].neighbour:
+			host.Data = s.hosts[i].facts.Foreign.EtcdData
+			host.Seen = host.Data
+		case s.hosts[i].observed != nil:
 			host = s.etcdHost(s.hosts[i])
 			// One that this run leaves alone is not to join, as if it had not been looked at.
 			host.Seen = host.Data || s.hosts[i].wanted

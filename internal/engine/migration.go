@@ -30,7 +30,7 @@ func (s *Session) leaveWays() error {
 	for _, m := range s.planned() {
 		planned[m] = m.plan
 	}
-	if err := s.keepWays(true); err != nil || s.alone {
+	if err := s.keepWays(true); err != nil || s.joins {
 		return err // who goes by them a machine that joins cannot know
 	}
 	for m, all := range planned {

@@ -57,7 +57,10 @@ func (c peerWays) ways(w membership.World) []peerWay {
 			continue
 		}
 		other := c.session.member(w.Hosts[i].Name)
-		ways = append(ways, peerWay{other, c.member}, peerWay{c.member, other})
+		if !other.neighbour { // from where nothing can be tried
+			ways = append(ways, peerWay{other, c.member})
+		}
+		ways = append(ways, peerWay{c.member, other})
 	}
 	return ways
 }

@@ -113,6 +113,9 @@ func (s *Session) untouched() error {
 // and before a member of etcd starts. Nor without a member that has a host for itself: the others
 // would wait for it.
 func (s *Session) beginsWhole() error {
+	if s.joins {
+		return nil // the cluster runs
+	}
 	var bare, apart []*member
 	for _, m := range s.hosts {
 		if m.seen && (m.facts.Foreign.EtcdData || s.Cluster.ExternalEtcd.Used() && m.noted() != "") {
@@ -181,6 +184,9 @@ func (m *member) hasMemberData() bool {
 
 // keepsAuthorities tells whether we have put the authorities on the host.
 func (m *member) keepsAuthorities() bool {
+	if m.neighbour {
+		return m.seen && m.Has(inventory.RoleControlPlane)
+	}
 	_, ok := m.observed.Manifest[string(resource.FileID(PKIDir+"/ca.key"))]
 	return ok
 }

@@ -94,6 +94,9 @@ func (s *Session) nodes(ctx context.Context) ([]kube.NodeSummary, error) {
 
 // orphans are the nodes of the cluster that are no hosts of the inventory.
 func (s *Session) orphans(nodes []kube.NodeSummary) []string {
+	if s.joins {
+		return nil // not all hosts are known
+	}
 	var names []string
 	for _, n := range nodes {
 		if !slices.ContainsFunc(s.Cluster.Hosts, func(h inventory.Host) bool { return h.Name == n.Name }) {
@@ -105,7 +108,7 @@ func (s *Session) orphans(nodes []kube.NodeSummary) []string {
 
 // tellLeftOut says which hosts the run has not looked at, and what the API says of them.
 func (s *Session) tellLeftOut(nodes []kube.NodeSummary) {
-	if s.alone {
+	if s.joins {
 		return
 	}
 	var out, away []string

@@ -62,6 +62,9 @@ func (s *Session) newWorkers(ctx context.Context) *workers {
 
 // isNode tells whether a kubelet of ours runs on the host.
 func (m *member) isNode() bool {
+	if m.neighbour {
+		return m.seen
+	}
 	_, node := m.observed.Manifest[string(resource.UnitID(kubeletUnit))]
 	return node
 }
