@@ -250,7 +250,7 @@ func (f *joinFlags) resolve(ctx context.Context, data map[string]string, setting
 		Name: "ConfigMap " + metav1.NamespaceSystem + "/" + templates.ClusterConfigMap, Document: []byte(data[templates.ClusterFileKey]), Settings: settings,
 		Host:     []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}, {Flag: "--node-ip", Keys: []string{"address"}, Value: address}},
 		Defaults: []cluster.Setting{{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(role)}}},
-		Worker:   !f.controlPlane,
+		Worker:   true, // a control plane joins a cluster with an etcd of its own, or not at all
 		Read:     os.ReadFile,
 		Exists: func(path string) error {
 			_, err := os.Stat(path)
@@ -268,10 +268,13 @@ func (f *joinFlags) resolve(ctx context.Context, data map[string]string, setting
 	if err != nil {
 		return nil, "", warnings, fault.Wrap(fault.BadInput, err)
 	}
+	const byApply = "kubewright apply adds control planes to such a cluster"
 	own := c.Select(func(h inventory.Host) bool { return h.Name == name })[0]
 	switch {
 	case f.controlPlane && c.ExternalEtcd.Used():
-		return nil, "", warnings, fault.New(fault.BadInput, "the etcd of this cluster is somebody else's, whose certificates are not uploaded: kubewright apply adds a control plane to it")
+		return nil, "", warnings, fault.New(fault.BadInput, "the etcd of this cluster is somebody else's, and its certificates are not uploaded").WithHint("%s", byApply)
+	case f.controlPlane && c.VIP.Provider == cluster.Keepalived:
+		return nil, "", warnings, fault.New(fault.BadInput, "the virtual IP %s of this cluster is moved by keepalived: each control plane has to be told of the others, or two of them have it at once", c.VIP.Address).WithHint("%s", byApply)
 	case f.controlPlane && !own.Has(inventory.RoleControlPlane):
 		return nil, "", warnings, fault.New(fault.BadInput, "%s is the name of a host of etcd in this cluster", name).
 			WithHint("give this machine another name with --node-name")

@@ -41,6 +41,9 @@ type joinable struct {
 	pin      string
 	caPEM    []byte
 	document string
+	bundle   *certs.Bundle
+	// uploaded is the Secret with the authorities; nil for none.
+	uploaded *corev1.Secret
 	// status is that of the answer about the cluster, if it is not there.
 	status int
 }
@@ -48,10 +51,11 @@ type joinable struct {
 func newJoinable(t *testing.T) *joinable {
 	t.Helper()
 	env := certs.Env{Now: time.Now(), Rand: rand.Reader}
-	authority, err := certs.NewAuthority("kubernetes", certs.ECDSAP256, env)
+	bundle, err := certs.GenerateBundle(certs.ECDSAP256, env)
 	if err != nil {
 		t.Fatal(err)
 	}
+	authority := bundle.Kubernetes
 	pair, err := authority.Issue(certs.Request{CommonName: "kube-apiserver", Server: true, DNSNames: []string{"localhost"}, IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, env)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +64,7 @@ func newJoinable(t *testing.T) *joinable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &joinable{t: t, document: document(t), pin: authority.PublicKeyHash(), caPEM: authority.CertPEM()}
+	j := &joinable{t: t, bundle: bundle, document: document(t, ""), pin: authority.PublicKeyHash(), caPEM: authority.CertPEM()}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(j.answer))
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{serving}}
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
@@ -95,6 +99,14 @@ func (j *joinable) answer(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		say(corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, Data: map[string]string{templates.ClusterFileKey: j.document}})
+	case "/api/v1/namespaces/kube-system/secrets/kubeadm-certs":
+		if j.uploaded == nil {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusForbidden)
+			say(metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: "no"})
+			return
+		}
+		say(j.uploaded)
 	case "/readyz":
 		fmt.Fprint(w, "ok")
 	default:
@@ -103,14 +115,14 @@ func (j *joinable) answer(w http.ResponseWriter, r *http.Request) {
 }
 
 // document describes a cluster as it does itself.
-func document(t *testing.T) string {
+func document(t *testing.T, more string) string {
 	t.Helper()
 	releases, err := catalog.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, _, err := cluster.Load(cluster.Files{Cluster: "cluster.yaml", Read: func(string) ([]byte, error) {
-		return []byte(clusterYAML("name: cp1, address: 192.0.2.10, roles: [control-plane]")), nil
+		return []byte(clusterYAML("name: cp1, address: 192.0.2.10, roles: [control-plane]") + more), nil
 	}}, releases)
 	if err != nil {
 		t.Fatal(err)
@@ -168,6 +180,79 @@ func TestJoinIsRefused(t *testing.T) {
 				t.Errorf("it tells the token:\n%s", o.err)
 			}
 		})
+	}
+}
+
+// upload encrypts authorities with a key, and returns the key.
+func (j *joinable) upload(bundle *certs.Bundle) string {
+	j.t.Helper()
+	key, err := bootstrap.NewCertificateKey(rand.Reader)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	if j.uploaded, err = key.Encrypt(bundle.Files(), bootstrap.Owner{Name: "bootstrap-token-000000", UID: "1"}, rand.Reader); err != nil {
+		j.t.Fatal(err)
+	}
+	return key.Reveal()
+}
+
+// What a control plane needs beside is looked at before the machine, too.
+func TestJoinAsControlPlaneIsRefused(t *testing.T) {
+	root(t)
+	const endpoint = "  controlPlane: {endpoint: api.example.com}\n"
+	key := strings.Repeat("0a", 32)
+	for name, test := range map[string]struct {
+		more    string // of the cluster's file
+		prepare func(*joinable) (key string)
+		node    string
+		code    fault.Kind
+		says    []string
+	}{
+		"no key":            {more: endpoint, prepare: func(*joinable) string { return "zz" }, code: fault.BadInput, says: []string{"--certificate-key: this is no certificate key"}},
+		"nothing uploaded":  {more: endpoint, prepare: func(*joinable) string { return key }, code: fault.BadInput, says: []string{"no authorities are uploaded, or they were deleted, as they are after 2h0m0s", "init phase upload-certs"}},
+		"another key":       {more: endpoint, prepare: func(j *joinable) string { j.upload(j.bundle); return key }, code: fault.BadInput, says: []string{"Secret kube-system/kubeadm-certs: the certificate key is not the one"}},
+		"another cluster's": {more: endpoint, prepare: func(j *joinable) string { return j.upload(newJoinable(j.t).bundle) }, code: fault.Preflight, says: []string{"has the authority sha256:", "and the cluster has sha256:"}},
+		"no endpoint":       {prepare: func(j *joinable) string { return j.upload(j.bundle) }, code: fault.BadInput, says: []string{"no address leads to all of them"}},
+		"keepalived":        {more: "  controlPlane: {vip: {address: 192.0.2.100}}\n", prepare: func(j *joinable) string { return j.upload(j.bundle) }, code: fault.BadInput, says: []string{"192.0.2.100", "moved by keepalived", "kubewright apply"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := newJoinable(t)
+			j.document = document(t, test.more)
+			key := test.prepare(j)
+			t.Setenv("JOIN_KEY", key)
+			o := kubewright(t, "join", j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin, "--control-plane", "--certificate-key", "env:JOIN_KEY", "--node-name", "cp2", "--node-ip", "192.0.2.11").
+				nothing(t).want(t, int(test.code), test.says...)
+			if strings.Contains(o.err, key) && len(key) > 2 {
+				t.Errorf("it tells the key:\n%s", o.err)
+			}
+		})
+	}
+	kubewright(t, "join", "192.0.2.1:6443", "--token", joinToken, "--control-plane").nothing(t).want(t, int(fault.BadInput), "certificate-key")
+}
+
+// The authorities come out as they went in.
+func TestUploadedAuthorities(t *testing.T) {
+	j := newJoinable(t)
+	key, err := bootstrap.ParseCertificateKey(j.upload(j.bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := joinFlags{token: joinToken}
+	token, err := flags.bootstrapToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := bearer("https://"+j.endpoint, bootstrap.ClusterInfo{CAPEM: j.caPEM}, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	got, err := authorities(t.Context(), api, key, j.bundle.Kubernetes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Etcd.Fingerprint() != j.bundle.Etcd.Fingerprint() || !got.Kubernetes.Signs() {
+		t.Errorf("they are others: %v", got.Etcd)
 	}
 }
 
