@@ -79,7 +79,7 @@ func (a *Authority) Issue(request Request, env Env) (Pair, error) {
 	if template.NotAfter.After(a.cert.NotAfter) {
 		template.NotAfter = a.cert.NotAfter
 	}
-	pair, err := signWith(template, a.cert, key, a.key, env)
+	pair, err := signer{a.cert, a.key}.sign(template, key, env)
 	if err != nil {
 		return fail(err)
 	}
@@ -103,7 +103,7 @@ func SelfSigned(request Request, env Env) (Pair, error) {
 	if err != nil {
 		return fail(err)
 	}
-	pair, err := signWith(template, template, key, key, env)
+	pair, err := signer{template, key}.sign(template, key, env)
 	if err != nil {
 		return fail(err)
 	}
@@ -119,23 +119,29 @@ func SigningRequest(request Request, env Env) (requestPEM []byte, key secret.Byt
 	if err := errors.Join(env.validate(), request.validate()); err != nil {
 		return fail(err)
 	}
-	signer, err := newKey(request.Algorithm, env.Rand)
+	private, err := newKey(request.Algorithm, env.Rand)
 	if err != nil {
 		return fail(err)
 	}
-	der, err := x509.CreateCertificateRequest(env.Rand, &x509.CertificateRequest{Subject: request.subject()}, signer)
+	der, err := x509.CreateCertificateRequest(env.Rand, &x509.CertificateRequest{Subject: request.subject()}, private)
 	if err != nil {
 		return fail(err)
 	}
-	if key, err = encodeKey(signer); err != nil {
+	if key, err = encodeKey(private); err != nil {
 		return fail(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: pemRequest, Bytes: der}), key, nil
 }
 
-// signWith makes the certificate of a key.
-func signWith(template, issuer *x509.Certificate, key, signer crypto.Signer, env Env) (Pair, error) {
-	der, err := x509.CreateCertificate(env.Rand, template, issuer, key.Public(), signer)
+// signer is who signs certificates, an authority or what signs itself.
+type signer struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+// sign makes the certificate of a key.
+func (s signer) sign(template *x509.Certificate, key crypto.Signer, env Env) (Pair, error) {
+	der, err := x509.CreateCertificate(env.Rand, template, s.cert, key.Public(), s.key)
 	if err != nil {
 		return Pair{}, err
 	}
