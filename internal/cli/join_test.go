@@ -334,7 +334,7 @@ func TestLocalFlags(t *testing.T) {
 		t.Errorf("a folder has to be known wherever it is read: %v, %v", settings, err)
 	}
 	own, err := f.name()
-	if host, _ := os.Hostname(); err != nil || own != strings.ToLower(host) {
+	if host, _ := os.Hostname(); err != nil || !strings.EqualFold(own, host) {
 		t.Errorf("%s, %v", own, err)
 	}
 	if address, err := f.address(t.Context(), "127.0.0.1:6443"); err != nil || address != "127.0.0.1" {

@@ -68,7 +68,7 @@ func joinPhases() []plan.Phase {
 	return []plan.Phase{
 		{
 			Name: "authorities", Short: "authorities", On: inventory.ControlPlanes,
-			Desire: func(_ *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
+			Desire: func(*cluster.Cluster, plan.Target) ([]resource.Resource, error) {
 				return []resource.Resource{resource.File{Path: engine.PKIDir + "/ca.key", Read: true, Content: []byte("key")}}, nil
 			},
 		},

@@ -35,7 +35,7 @@ type signer struct {
 }
 
 func (s *signer) RoundTrip(r *http.Request) (*http.Response, error) {
-	s.request.TypeMeta.APIVersion, s.request.TypeMeta.Kind = "certificates.k8s.io/v1", "CertificateSigningRequest"
+	s.request.APIVersion, s.request.Kind = "certificates.k8s.io/v1", "CertificateSigningRequest"
 	switch {
 	case r.Method == http.MethodPost && r.URL.Path == requestsPath && s.refuses:
 		return failure(r, apierrors.NewForbidden(schema.GroupResource{Resource: "certificatesigningrequests"}, "", errors.New("not you")))
