@@ -41,11 +41,13 @@ func TestInit(t *testing.T) {
 
 	c := m.connect(t)
 	m.provideImage(t)
-	ns := c.namespace(t)
-	c.serverOnEach(t, ns)
-	c.wantMesh(t, ns)
-	t.Run("TakenOver", func(t *testing.T) { m.takenOver(t) })
-	c.wantMesh(t, ns)
+	t.Run("Workloads", func(t *testing.T) {
+		ns := c.namespace(t)
+		c.serverOnEach(t, ns)
+		c.wantMesh(t, ns)
+		t.Run("TakenOver", m.takenOver)
+		c.wantMesh(t, ns)
+	})
 	t.Run("Again", m.again)
 	t.Run("Reset", func(t *testing.T) { m.reset(t, before) })
 }

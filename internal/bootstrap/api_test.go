@@ -48,7 +48,9 @@ func newRealAPI(t *testing.T) *realAPI {
 		func() ([]byte, error) {
 			return templates.ClusterInfo(templates.ClusterInfoData{Server: "https://api.example.com:6443", CAPEM: server.PKI.Bundle.Kubernetes.CertPEM()})
 		},
-		func() ([]byte, error) { return templates.KubewrightConfig([]byte("kind: Cluster\n"), []byte("kind: Lock\n")) },
+		func() ([]byte, error) {
+			return templates.KubewrightConfig([]byte("kind: Cluster\n"), []byte("kind: Lock\n"))
+		},
 	} {
 		manifest, err := render()
 		if err != nil {

@@ -163,96 +163,120 @@ func (f *initFlags) start(cmd *cobra.Command) (*run, error) {
 
 // resolve is the cluster of this machine alone, and what the machine is called in it.
 func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string, warnings []string, err error) {
-	releases, err := catalog.Default()
-	if err != nil {
-		return nil, "", nil, err
-	}
 	if name, err = f.name(); err != nil {
 		return nil, "", nil, err
 	}
+	known, err := f.known(cmd.Context())
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if known.text != nil {
+		c, warnings, err := f.clusterOf(cmd.Context(), known, name)
+		if err != nil {
+			return nil, "", warnings, err
+		}
+		if err := alone(c, name); err != nil || f.config == "" {
+			return c, name, warnings, err
+		}
+	}
+	from := described{}
+	if f.config != "" {
+		if from, err = f.configFile(cmd); err != nil {
+			return nil, "", nil, err
+		}
+	}
+	c, warnings, err = f.clusterOf(cmd.Context(), from, name)
+	if known.silent != nil {
+		warnings = append(warnings, "an earlier run has begun here, and the cluster does not say yet what it is ("+known.silent.Error()+"): this run has to be told the same as that one")
+	}
+	return c, name, warnings, err
+}
+
+// clusterOf resolves a cluster that is described by a document, by flags, or by both.
+func (f *initFlags) clusterOf(ctx context.Context, from described, name string) (c *cluster.Cluster, warnings []string, err error) {
+	releases, err := catalog.Default()
+	if err != nil {
+		return nil, nil, err
+	}
 	here := cluster.Here{
-		Alone: f.config != "", Read: func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) },
+		Name: from.name, Document: from.text, Digests: from.digests, Alone: from.name == f.config,
+		Read: func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) },
 		Exists: func(path string) error {
 			_, err := os.Stat(expandHome(path))
 			return err
 		},
 		Now: time.Now(), Checks: check.Names(),
 	}
-	document, warning, err := f.document(cmd)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	if warning != "" {
-		warnings = append(warnings, warning)
-	}
-	here.Name, here.Document, here.Digests = document.name, document.text, document.digests
 	if here.Settings, err = f.settings(); err != nil {
-		return nil, "", warnings, err
+		return nil, nil, err
 	}
-	if document.text == nil && f.version == "" {
+	if from.text == nil && f.version == "" {
 		here.Settings = append(here.Settings, cluster.Setting{Flag: "--kubernetes-version", Keys: []string{"kubernetesVersion"}, Value: releases.Latest()})
 	}
-	if here.Host, here.Defaults, err = f.machine(cmd.Context(), name); err != nil {
-		return nil, "", warnings, err
+	if here.Host, here.Defaults, err = f.machine(ctx, name); err != nil {
+		return nil, nil, err
 	}
 	c, found, err := here.Load(releases)
 	for _, w := range found {
 		warnings = append(warnings, w.Error())
 	}
 	if err != nil {
-		return nil, "", warnings, fault.Wrap(fault.BadInput, err)
+		return nil, warnings, fault.Wrap(fault.BadInput, err)
 	}
-	return c, name, warnings, alone(c, name)
+	return c, warnings, nil
 }
 
-// described is a document that says what the cluster is.
+// described is a document that says what the cluster is; the zero value is none.
 type described struct {
 	name          string
 	text, digests []byte
+	// silent is why a control plane that is here does not say it.
+	silent error
 }
 
 // describeTimeout is how long an API server on this machine may take to say what its cluster is.
 const describeTimeout = 10 * time.Second
 
-// document is the file of the user, or what a cluster that runs here says of itself: then flags need not be
-// repeated. Neither is no error, and the warning says what to mind.
-func (f *initFlags) document(cmd *cobra.Command) (d described, warning string, err error) {
-	if f.config != "" {
-		for _, flag := range ofCluster() {
-			if cmd.Flags().Changed(flag) {
-				return d, "", fault.New(fault.BadInput, "--%s goes into the file that --config names", flag)
-			}
-		}
-		f.file = f.config
-		if d.text, err = os.ReadFile(expandHome(f.config)); err != nil {
-			return d, "", fault.New(fault.BadInput, "--config: %w", err)
-		}
-		d.name = f.config
-		return d, "", nil
-	}
+// known is what a cluster that runs here says of itself, so that flags need not be repeated.
+func (f *initFlags) known(ctx context.Context) (d described, err error) {
 	client, err := controlPlaneClient()
 	if errors.Is(err, fs.ErrNotExist) {
-		return d, "", nil // it is to become one
+		return d, nil // it is to become one
 	}
 	if err != nil {
-		return d, "", err
+		return d, err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(cmd.Context(), describeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	object, err := client.Get(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMap"), metav1.NamespaceSystem, templates.ClusterConfigMap)
 	if err != nil {
-		return d, "an earlier run has begun here, and the cluster does not say yet what it is (" + err.Error() + "): what counts are the flags, which have to be those of that run", nil
+		return described{silent: err}, nil
 	}
 	data, _, err := unstructured.NestedStringMap(object.Object, "data")
 	if err != nil {
-		return d, "", err
+		return d, err
 	}
 	d.name, d.text = "ConfigMap "+metav1.NamespaceSystem+"/"+templates.ClusterConfigMap, []byte(data[templates.ClusterFileKey])
 	if digests := data[templates.DigestsKey]; digests != "" {
 		d.digests = []byte(digests)
 	}
-	return d, "", nil
+	return d, nil
+}
+
+// configFile is the cluster's file of the user, beside which no flag says the same.
+func (f *initFlags) configFile(cmd *cobra.Command) (d described, err error) {
+	for _, flag := range ofCluster() {
+		if cmd.Flags().Changed(flag) {
+			return d, fault.New(fault.BadInput, "--%s goes into the file that --config names", flag)
+		}
+	}
+	f.runFlags.file = f.config
+	if d.text, err = os.ReadFile(expandHome(f.config)); err != nil {
+		return d, fault.New(fault.BadInput, "--config: %w", err)
+	}
+	d.name = f.config
+	return d, nil
 }
 
 // alone refuses a cluster that has grown: this machine does not know how to reach the others.

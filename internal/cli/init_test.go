@@ -199,3 +199,35 @@ func TestInitSaysHowToJoin(t *testing.T) {
 	flags.directory = "/srv/files"
 	goldenResult(t, "init-worker", flags.done(r, p, how))
 }
+
+// A cluster that runs is described by itself; flags are over that, and others in it are left to apply.
+func TestInitOfAClusterThatRuns(t *testing.T) {
+	first, _, err := resolvedInit(t, "--node-name", "cp1", "--apiserver-advertise-address", "192.0.2.10", "--control-plane-endpoint", "api.example.com", "--kubernetes-version", "1.36.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := first.Document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func(text string, args ...string) *cluster.Cluster {
+		t.Helper()
+		flags, cmd := parsedInit(t, args...)
+		c, _, err := flags.clusterOf(cmd.Context(), described{name: "ConfigMap", text: []byte(text)}, "cp1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := again(string(text), "--apiserver-cert-extra-sans", "other.example.com")
+	if c.Version != "1.36.3" || c.Endpoint.Host != "api.example.com" || !slices.Equal(c.CertSANs, []string{"other.example.com"}) || c.Hosts[0].NodeIP.String() != "192.0.2.10" {
+		t.Errorf("%+v", c)
+	}
+	if err := alone(c, "cp1"); err != nil {
+		t.Error(err)
+	}
+	c = again(string(text) + "    - name: cp2\n      address: 192.0.2.11\n      roles:\n        - control-plane\n")
+	if err := alone(c, "cp1"); err == nil || !strings.Contains(err.Error(), "cp2; init is for the first one alone") {
+		t.Errorf("a cluster with another control plane: %v", err)
+	}
+}

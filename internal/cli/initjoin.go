@@ -14,8 +14,8 @@ import (
 
 // joining is what machines are to join with.
 type joining struct {
-	token   bootstrap.Token
-	expires time.Time
+	token bootstrap.Token
+	ttl   time.Duration
 	// key is the zero key where no certificates are uploaded.
 	key bootstrap.CertificateKey
 }
@@ -25,9 +25,10 @@ func (f *initFlags) joining() (j joining, err error) {
 	if j.token, err = givenToken("--token", f.token); err != nil {
 		return j, err
 	}
-	if j.expires, err = expiry(f.ttl); err != nil {
+	if _, err = expiry(f.ttl); err != nil {
 		return j, fault.New(fault.BadInput, "--token-ttl: %w", err)
 	}
+	j.ttl = f.ttl
 	if !f.uploadCerts {
 		if f.certificateKey != "" {
 			return j, fault.New(fault.BadInput, "--certificate-key is for --upload-certs")
@@ -62,7 +63,11 @@ func (f *initFlags) admit(ctx context.Context, r *run, j joining) (admitted, err
 	}
 	defer client.Close()
 	api := bootstrap.API{Client: client}
-	grant := bootstrap.JoinGrant(j.token, j.expires, "made by kubewright init")
+	expires, err := expiry(j.ttl)
+	if err != nil {
+		return admitted{}, err
+	}
+	grant := bootstrap.JoinGrant(j.token, expires, "made by kubewright init")
 	if err := api.Grant(ctx, grant); err != nil {
 		return admitted{}, err
 	}

@@ -90,7 +90,12 @@ func mayLeave(ctx context.Context, name string) error {
 	if err != nil {
 		return fault.Wrap(fault.Other, err)
 	}
-	others := slices.DeleteFunc(append(notedMembers(string(note)), planes(ctx)...), func(n string) bool { return n == name })
+	return leaves(name, string(note), planes(ctx))
+}
+
+// leaves refuses to take a member of etcd from others, of which the note on its machine, or its cluster, tells.
+func leaves(name, note string, planes []string) error {
+	others := slices.DeleteFunc(append(notedMembers(note), planes...), func(n string) bool { return n == name })
 	slices.Sort(others)
 	if others = slices.Compact(others); len(others) == 0 {
 		return nil

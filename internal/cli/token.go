@@ -219,6 +219,7 @@ func newTokenListCommand() *cobra.Command {
 	flags := &apiFlags{}
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the tokens of a cluster", Args: cobra.NoArgs,
+		Example: `  kubewright token list -o json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return flags.do(cmd, func(ctx context.Context, api bootstrap.API) (*result, error) {
 				grants, err := api.Grants(ctx)
@@ -260,6 +261,7 @@ func newTokenDeleteCommand() *cobra.Command {
 		Use: "delete ID...", Short: "Have the cluster forget tokens",
 		Long: `Has the cluster forget tokens, each given by its ID, which is what stands before the dot, or whole.
 Machines that joined with a token stay.`,
+		Example: `  kubewright token delete abcdef`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var ids []string

@@ -120,3 +120,26 @@ func TestMergeKubeconfig(t *testing.T) {
 		})
 	}
 }
+
+func TestFromKubeconfigRefuses(t *testing.T) {
+	encoded := func(k certs.Kubeconfig) secret.Bytes {
+		t.Helper()
+		k.Server, k.ClusterName, k.User = "https://10.111.0.10:6443", "lab", "admin"
+		content, err := k.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	for want, content := range map[string]secret.Bytes{
+		"it is not valid YAML":           secret.Bytes("a: ["),
+		"the kubeconfig names files":     encoded(certs.Kubeconfig{CAFile: "/ca.crt", CertFile: "/a.crt", KeyFile: "/a.key"}),
+		"it has no client certificate":   encoded(certs.Kubeconfig{CAPEM: []byte("ca")}),
+		"no certificate authority given": encoded(certs.Kubeconfig{Client: certs.Pair{CertPEM: []byte("cert"), KeyPEM: secret.Bytes("key")}}),
+	} {
+		want = strings.TrimPrefix(want, "it ")
+		if client, err := kube.FromKubeconfig(content, ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, %v, want %q", client, err, want)
+		}
+	}
+}
