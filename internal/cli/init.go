@@ -271,7 +271,7 @@ func (f *initFlags) configFile(cmd *cobra.Command) (d described, err error) {
 			return d, fault.New(fault.BadInput, "--%s goes into the file that --config names", flag)
 		}
 	}
-	f.runFlags.file = f.config
+	f.file = f.config
 	if d.text, err = os.ReadFile(expandHome(f.config)); err != nil {
 		return d, fault.New(fault.BadInput, "--config: %w", err)
 	}

@@ -73,7 +73,8 @@ func TestInitWithoutFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Version == "" || c.Hosts[0].Name != strings.ToLower(name) || c.Endpoint.String() != "192.0.2.10:6443" || c.SharedEndpoint {
+	name = strings.ToLower(name)
+	if c.Version == "" || c.Hosts[0].Name != name || c.Endpoint.String() != "192.0.2.10:6443" || c.SharedEndpoint {
 		t.Errorf("%+v", c)
 	}
 }

@@ -262,7 +262,7 @@ func newTokenDeleteCommand() *cobra.Command {
 		Long: `Has the cluster forget tokens, each given by its ID, which is what stands before the dot, or whole.
 Machines that joined with a token stay.`,
 		Example: `  kubewright token delete abcdef`,
-		Args: cobra.MinimumNArgs(1),
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var ids []string
 			for _, arg := range args {
@@ -311,14 +311,14 @@ func givenToken(name, text string) (bootstrap.Token, error) {
 // processes shows it.
 func secretFlag(name, text string) (string, error) {
 	var ref inventory.Ref
-	if ref.UnmarshalText([]byte(text)) != nil {
-		return text, nil
+	if ref.UnmarshalText([]byte(text)) == nil {
+		kept, err := resolveRef(ref)
+		if err != nil {
+			return "", fault.New(fault.BadInput, "%s: %w", name, err)
+		}
+		text = kept.Reveal()
 	}
-	kept, err := resolveRef(ref)
-	if err != nil {
-		return "", fault.New(fault.BadInput, "%s: %w", name, err)
-	}
-	return kept.Reveal(), nil
+	return text, nil
 }
 
 // expiry is when something ends that is good for a time from now on; 0 is never.
