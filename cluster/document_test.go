@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -175,6 +176,14 @@ func TestHere(t *testing.T) {
 	}
 	if c.Name != "prod" || c.APIPort != 6444 || len(c.Hosts) != 1 || c.Hosts[0].Labels["a"] != "b" || c.Hosts[0].NodeIP.String() != "10.111.0.10" {
 		t.Errorf("over a document: %+v", c)
+	}
+
+	// How to log in is another machine's business, and so are its keys.
+	here.Document = []byte("apiVersion: kubewright.io/v1alpha1\nkind: Cluster\nmetadata: {name: ssh}\nspec:\n  ssh: {keyFile: /nowhere/key, sudo: {password: env:NOWHERE}}\n" +
+		"  groups: {all-of-them: {labels: {ssh: ssh}, ssh: {keyFile: /nowhere/group}}}\n  hosts:\n  - {name: cp1, groups: [all-of-them], ssh: {keyFile: /nowhere/host}}\n")
+	here.Exists = func(path string) error { return errors.New(path + " is nowhere") }
+	if c, err := load(here); err != nil || c.Hosts[0].SSH.KeyFile != "" || c.Hosts[0].Labels["ssh"] != "ssh" {
+		t.Errorf("with SSH: %+v, %v", c, err)
 	}
 
 	for name, test := range map[string]struct {

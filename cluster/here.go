@@ -114,6 +114,7 @@ func (h Here) tree() (strict.Tree, strict.Faults) {
 			return tree.Add(n, flag(s.Flag))
 		}
 	}
+	withoutSSH(strict.Get(tree.Root, "spec"))
 	for _, s := range h.Settings {
 		tree.SetBelow(tree.Root, node(s), append([]string{"spec"}, s.Keys...)...)
 	}
@@ -128,6 +129,25 @@ func (h Here) tree() (strict.Tree, strict.Faults) {
 		}
 	}
 	return tree, nil
+}
+
+// withoutSSH takes out how to log in, which nobody does here: the keys that it names are on another machine.
+func withoutSSH(spec *yaml.Node) {
+	groups, hosts := strict.Get(spec, "groups"), strict.Get(spec, "hosts")
+	with := []*yaml.Node{spec}
+	for _, list := range []*yaml.Node{groups, hosts} {
+		if list != nil {
+			with = append(with, list.Content...) // of a mapping the keys too, which have nothing in them
+		}
+	}
+	for _, mapping := range with {
+		for i := 0; mapping != nil && mapping.Kind == yaml.MappingNode && i+1 < len(mapping.Content); i += 2 {
+			if mapping.Content[i].Value == "ssh" {
+				mapping.Content = slices.Delete(mapping.Content, i, i+2)
+				break
+			}
+		}
+	}
 }
 
 // host is the entry of the machine among the hosts of the document, a new one if need be; nil where these

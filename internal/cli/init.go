@@ -112,6 +112,9 @@ func (f *initFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	return r.do(cmd.Context(), func(ctx context.Context, r *run) (*result, error) {
+		if f.uploadCerts && r.cluster.ExternalEtcd.Used() {
+			return nil, fault.New(fault.BadInput, "--upload-certs: with an etcd that somebody else runs, further control planes are added by kubewright apply")
+		}
 		if f.dryRun {
 			return dryRun(ctx, r)
 		}
