@@ -62,7 +62,7 @@ spec:
   artifacts:
     source: mirror
     mirror: {url: "http://10.111.0.2/files"}
-    digests: digests.yaml
+    digests: digests.lock
     delivery: auto
     registryMirrors: {registry.k8s.io: ["http://10.111.0.2:5000/v2/registry.k8s.io"]}
   preflight: {ignore: [memory]}
@@ -238,7 +238,8 @@ func TestHostileTexts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside := map[string]string{"cluster.yaml": filled(everything)}
+	const digests = "apiVersion: kubewright.io/v1alpha1\nkind: Lock\nfiles: {\"https://dl.k8s.io/x\": \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}\n"
+	inside := map[string]string{"cluster.yaml": filled(everything), "digests.lock": digests}
 	outside := map[string]string{"cluster.yaml": apart, "hosts.yaml": filled(apartHosts)}
 	wanted := map[string]bool{}
 	for _, path := range slices.Concat(textPaths("Cluster", reflect.TypeFor[spec.File]()), textPaths("Inventory", reflect.TypeFor[inventory.File]())) {
