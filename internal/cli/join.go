@@ -24,7 +24,6 @@ import (
 	"kubewright/internal/fault"
 	"kubewright/internal/kube"
 	"kubewright/internal/plan"
-	"kubewright/internal/report"
 	"kubewright/inventory"
 	"kubewright/phases"
 	"kubewright/templates"
@@ -340,10 +339,7 @@ func (f *joinFlags) run(ctx context.Context, r *run, j engine.Joining) (*result,
 		return planResult(p), nil
 	}
 	r.showTimes = true
-	p, stats, err := r.Join(ctx, j, func(p *plan.Plan) error {
-		r.emit(report.Notice, "", p.Summary())
-		return nil
-	})
+	p, stats, err := r.Join(ctx, j, func(p *plan.Plan) error { return r.confirm(ctx, p, true) })
 	r.stats = stats
 	if err != nil {
 		return nil, err

@@ -213,11 +213,14 @@ func (s *Session) signKubelet(ctx context.Context, m *member, api *kube.Client) 
 	if err != nil {
 		return err
 	}
+	const signature = "the cluster to sign the kubelet's certificate"
 	start := s.Now()
 	bounded, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
-	certificate, err := api.SignKubeletClient(bounded, csr)
-	s.emit(report.Event{Kind: report.WaitDone, Host: m.Name, Phase: "join", Message: "the cluster to sign the kubelet's certificate", Duration: s.Now().Sub(start), Err: err})
+	certificate, err := api.SignKubeletClient(bounded, csr, func(detail string) {
+		s.emit(report.Event{Kind: report.Waiting, Host: m.Name, Phase: "join", Message: signature + ": " + detail})
+	})
+	s.emit(report.Event{Kind: report.WaitDone, Host: m.Name, Phase: "join", Message: signature, Duration: s.Now().Sub(start), Err: err})
 	if err != nil {
 		return tokenRefused(m, err)
 	}

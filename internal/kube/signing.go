@@ -13,9 +13,9 @@ import (
 
 // SignKubeletClient has the cluster sign the request (PKCS #10, as PEM) for the client certificate of a
 // kubelet, and returns the certificate as PEM. A request of somebody who may join is approved without a
-// person; ctx, which must have a deadline, bounds the wait for that. The request is left to the cluster, which removes
-// it after a time: https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/
-func (c *Client) SignKubeletClient(ctx context.Context, request []byte) ([]byte, error) {
+// person; ctx, which must have a deadline, bounds the wait for that, and emit hears what it waits for. The request is
+// left to the cluster, which removes it after a time: https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/
+func (c *Client) SignKubeletClient(ctx context.Context, request []byte, emit func(detail string)) ([]byte, error) {
 	wanted, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&certificatesv1.CertificateSigningRequest{
 		TypeMeta:   metav1.TypeMeta{APIVersion: certificatesv1.SchemeGroupVersion.String(), Kind: "CertificateSigningRequest"},
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "node-csr-"},
@@ -41,7 +41,7 @@ func (c *Client) SignKubeletClient(ctx context.Context, request []byte) ([]byte,
 			certificate, refused, detail = judgeRequest(object)
 			return len(certificate) > 0 || refused != "", detail
 		}}
-	switch err := Wait(ctx, signed, nil); {
+	switch err := Wait(ctx, signed, emit); {
 	case err != nil:
 		return nil, err
 	case refused != "":

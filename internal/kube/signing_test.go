@@ -81,11 +81,12 @@ func TestSignKubeletClient(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var heard []string
 				api := &test.signer
 				api.t = t
 				client := newDrainAPI(t).client()
 				client.http.Transport = api
-				certificate, err := client.SignKubeletClient(minute(t), []byte("please"))
+				certificate, err := client.SignKubeletClient(minute(t), []byte("please"), func(detail string) { heard = append(heard, detail) })
 				if test.want != "" {
 					if err == nil || !strings.Contains(err.Error(), test.want) || certificate != nil {
 						t.Errorf("error %v, want %s", err, test.want)
@@ -94,6 +95,9 @@ func TestSignKubeletClient(t *testing.T) {
 				}
 				if err != nil || string(certificate) != "signed" {
 					t.Errorf("certificate %q, error %v", certificate, err)
+				}
+				if diff := cmp.Diff([]string{"it was not approved yet", "it is approved, and not signed yet"}, heard); diff != "" {
+					t.Errorf("what was heard (-want +got):\n%s", diff)
 				}
 				want := certificatesv1.CertificateSigningRequestSpec{
 					Request: []byte("please"), SignerName: "kubernetes.io/kube-apiserver-client-kubelet",
