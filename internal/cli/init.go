@@ -9,14 +9,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubewright/cluster"
 	"kubewright/internal/bootstrap"
 	"kubewright/internal/catalog"
-	"kubewright/internal/check"
 	"kubewright/internal/fault"
 	"kubewright/internal/plan"
 	"kubewright/inventory"
@@ -169,7 +165,7 @@ func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string
 	if name, err = f.name(); err != nil {
 		return nil, "", nil, err
 	}
-	known, err := f.known(cmd.Context())
+	known, silent, err := f.known(cmd.Context())
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -189,82 +185,49 @@ func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string
 		}
 	}
 	c, warnings, err = f.clusterOf(cmd.Context(), from, name)
-	if known.silent != nil {
-		warnings = append(warnings, "an earlier run has begun here, and the cluster does not say yet what it is ("+known.silent.Error()+"): this run has to be told the same as that one")
+	if silent != nil {
+		warnings = append(warnings, "an earlier run has begun here, and the cluster does not say yet what it is ("+silent.Error()+"): this run has to be told the same as that one")
 	}
 	return c, name, warnings, err
 }
 
 // clusterOf resolves a cluster that is described by a document, by flags, or by both.
 func (f *initFlags) clusterOf(ctx context.Context, from described, name string) (c *cluster.Cluster, warnings []string, err error) {
-	releases, err := catalog.Default()
-	if err != nil {
-		return nil, nil, err
-	}
-	here := cluster.Here{
-		Name: from.name, Document: from.text, Digests: from.digests, Alone: from.name == f.config,
-		Read: func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) },
-		Exists: func(path string) error {
-			_, err := os.Stat(expandHome(path))
-			return err
-		},
-		Now: time.Now(), Checks: check.Names(),
-	}
+	here := cluster.Here{Alone: from.name == f.config}
 	if here.Settings, err = f.settings(); err != nil {
 		return nil, nil, err
 	}
 	if from.text == nil && f.version == "" {
+		releases, err := catalog.Default()
+		if err != nil {
+			return nil, nil, err
+		}
 		here.Settings = append(here.Settings, cluster.Setting{Flag: "--kubernetes-version", Keys: []string{"kubernetesVersion"}, Value: releases.Latest()})
 	}
 	if here.Host, here.Defaults, err = f.machine(ctx, name); err != nil {
 		return nil, nil, err
 	}
-	c, found, err := here.Load(releases)
-	for _, w := range found {
-		warnings = append(warnings, w.Error())
-	}
-	if err != nil {
-		return nil, warnings, fault.Wrap(fault.BadInput, err)
-	}
-	return c, warnings, nil
-}
-
-// described is a document that says what the cluster is; the zero value is none.
-type described struct {
-	name          string
-	text, digests []byte
-	// silent is why a control plane that is here does not say it.
-	silent error
+	return from.resolve(here)
 }
 
 // describeTimeout is how long an API server on this machine may take to say what its cluster is.
 const describeTimeout = 10 * time.Second
 
-// known is what a cluster that runs here says of itself, so that flags need not be repeated.
-func (f *initFlags) known(ctx context.Context) (d described, err error) {
+// known is what a cluster that runs here says of itself, so that flags need not be repeated. silent is why a
+// control plane that is here does not say it.
+func (f *initFlags) known(ctx context.Context) (d described, silent, err error) {
 	client, err := controlPlaneClient()
 	if errors.Is(err, fs.ErrNotExist) {
-		return d, nil // it is to become one
+		return d, nil, nil // it is to become one
 	}
 	if err != nil {
-		return d, err
+		return d, nil, err
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
-	object, err := client.Get(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMap"), metav1.NamespaceSystem, templates.ClusterConfigMap)
-	if err != nil {
-		return described{silent: err}, nil
-	}
-	data, _, err := unstructured.NestedStringMap(object.Object, "data")
-	if err != nil {
-		return d, err
-	}
-	d.name, d.text = "ConfigMap "+metav1.NamespaceSystem+"/"+templates.ClusterConfigMap, []byte(data[templates.ClusterFileKey])
-	if digests := data[templates.DigestsKey]; digests != "" {
-		d.digests = []byte(digests)
-	}
-	return d, nil
+	d, silent = describedBy(ctx, client)
+	return d, silent, nil
 }
 
 // configFile is the cluster's file of the user, beside which no flag says the same.

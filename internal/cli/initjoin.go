@@ -44,15 +44,7 @@ func (f *initFlags) key() (bootstrap.CertificateKey, error) {
 	if f.certificateKey == "" {
 		return bootstrap.NewCertificateKey(rand.Reader)
 	}
-	text, err := secretFlag("--certificate-key", f.certificateKey)
-	if err != nil {
-		return bootstrap.CertificateKey{}, err
-	}
-	key, err := bootstrap.ParseCertificateKey(text)
-	if err != nil {
-		return key, fault.New(fault.BadInput, "--certificate-key: %w", err)
-	}
-	return key, nil
+	return givenKey(f.certificateKey)
 }
 
 // admit has the cluster take machines that join, and returns how they do.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"time"
 
@@ -13,20 +12,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubewright/certs"
 	"kubewright/cluster"
 	"kubewright/internal/bootstrap"
-	"kubewright/internal/catalog"
-	"kubewright/internal/check"
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/kube"
 	"kubewright/internal/plan"
 	"kubewright/inventory"
 	"kubewright/phases"
-	"kubewright/templates"
 )
 
 // joinFlags are the flags of join.
@@ -133,15 +128,7 @@ func (f *joinFlags) key() (bootstrap.CertificateKey, error) {
 	if !f.controlPlane {
 		return bootstrap.CertificateKey{}, nil
 	}
-	text, err := secretFlag("--certificate-key", f.certificateKey)
-	if err != nil {
-		return bootstrap.CertificateKey{}, err
-	}
-	key, err := bootstrap.ParseCertificateKey(text)
-	if err != nil {
-		return key, fault.New(fault.BadInput, "--certificate-key: %w", err)
-	}
-	return key, nil
+	return givenKey(f.certificateKey)
 }
 
 // authorities are what all control planes have, from where they were uploaded.
@@ -211,29 +198,24 @@ func bearer(server string, info bootstrap.ClusterInfo, token bootstrap.Token) (*
 	return kube.New(kube.Config{Server: server, CAPEM: info.CAPEM, Token: token.Bearer()})
 }
 
-// told is what the cluster tells machines that join: a document, and the digests that go with it.
-func told(ctx context.Context, api *kube.Client) (map[string]string, error) {
-	object, err := api.Get(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMap"), metav1.NamespaceSystem, templates.ClusterConfigMap)
+// told is what the cluster tells machines that join.
+func told(ctx context.Context, api *kube.Client) (described, error) {
+	d, err := describedBy(ctx, api)
 	switch {
 	case apierrors.IsUnauthorized(err):
-		return nil, fault.New(fault.BadInput, "the token signs the cluster-info, but is not good for logging in, or has expired meanwhile: %w", err).
+		return d, fault.New(fault.BadInput, "the token signs the cluster-info, but is not good for logging in, or has expired meanwhile: %w", err).
 			WithHint("make another on a control plane with kubewright token create --print-join-command")
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
-		return nil, fault.New(fault.Unhealthy, "the cluster does not say how it is made: %w", err).
+		return d, fault.New(fault.Unhealthy, "the cluster does not say how it is made: %w", err).
 			WithHint("was it made by kubewright, and by one that is as new as this? kubewright apply brings what joining machines need")
 	case err != nil:
-		return nil, fault.Wrap(fault.Unreachable, err)
+		return d, fault.Wrap(fault.Unreachable, err)
 	}
-	data, _, err := unstructured.NestedStringMap(object.Object, "data")
-	return data, err
+	return d, nil
 }
 
 // resolve is the cluster with this machine in it, and what the machine is called there.
-func (f *joinFlags) resolve(ctx context.Context, data map[string]string, settings []cluster.Setting) (c *cluster.Cluster, name string, warnings []string, err error) {
-	releases, err := catalog.Default()
-	if err != nil {
-		return nil, "", nil, err
-	}
+func (f *joinFlags) resolve(ctx context.Context, d described, settings []cluster.Setting) (c *cluster.Cluster, name string, warnings []string, err error) {
 	if name, err = f.name(); err != nil {
 		return nil, "", nil, err
 	}
@@ -245,27 +227,14 @@ func (f *joinFlags) resolve(ctx context.Context, data map[string]string, setting
 	if f.controlPlane {
 		role = inventory.RoleControlPlane
 	}
-	here := cluster.Here{
-		Name: "ConfigMap " + metav1.NamespaceSystem + "/" + templates.ClusterConfigMap, Document: []byte(data[templates.ClusterFileKey]), Settings: settings,
+	c, warnings, err = d.resolve(cluster.Here{
+		Settings: settings,
 		Host:     []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}, {Flag: "--node-ip", Keys: []string{"address"}, Value: address}},
 		Defaults: []cluster.Setting{{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(role)}}},
 		Worker:   true, // a control plane joins a cluster with an etcd of its own, or not at all
-		Read:     os.ReadFile,
-		Exists: func(path string) error {
-			_, err := os.Stat(path)
-			return err
-		},
-		Now: time.Now(), Checks: check.Names(),
-	}
-	if digests := data[templates.DigestsKey]; digests != "" {
-		here.Digests = []byte(digests)
-	}
-	c, found, err := here.Load(releases)
-	for _, w := range found {
-		warnings = append(warnings, w.Error())
-	}
+	})
 	if err != nil {
-		return nil, "", warnings, fault.Wrap(fault.BadInput, err)
+		return nil, "", warnings, err
 	}
 	const byApply = "kubewright apply adds control planes to such a cluster"
 	own := c.Select(func(h inventory.Host) bool { return h.Name == name })[0]

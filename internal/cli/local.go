@@ -8,16 +8,25 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubewright/cluster"
+	"kubewright/internal/bootstrap"
+	"kubewright/internal/catalog"
+	"kubewright/internal/check"
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/host"
+	"kubewright/internal/kube"
 	"kubewright/internal/secret"
 	"kubewright/inventory"
 	"kubewright/phases"
+	"kubewright/templates"
 )
 
 // localFlags are the flags of commands that make the machine they run on a part of a cluster.
@@ -97,6 +106,64 @@ func (f *localFlags) artifacts() ([]cluster.Setting, error) {
 		set("--artifacts-digests", absolute(f.digests), "digests")
 	}
 	return settings, err
+}
+
+// described is a document that says what a cluster is; the zero value is none.
+type described struct {
+	name          string
+	text, digests []byte
+}
+
+// describedBy is what a cluster that runs says of itself.
+func describedBy(ctx context.Context, api *kube.Client) (d described, err error) {
+	object, err := api.Get(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMap"), metav1.NamespaceSystem, templates.ClusterConfigMap)
+	if err != nil {
+		return d, err
+	}
+	data, _, err := unstructured.NestedStringMap(object.Object, "data")
+	if err != nil {
+		return d, err
+	}
+	d.name, d.text = kube.Name(object), []byte(data[templates.ClusterFileKey])
+	if digests := data[templates.DigestsKey]; digests != "" {
+		d.digests = []byte(digests)
+	}
+	return d, nil
+}
+
+// resolve makes the cluster of what it is described by, and of flags. here has the latter.
+func (d described) resolve(here cluster.Here) (c *cluster.Cluster, warnings []string, err error) {
+	releases, err := catalog.Default()
+	if err != nil {
+		return nil, nil, err
+	}
+	here.Name, here.Document, here.Digests, here.Now, here.Checks = d.name, d.text, d.digests, time.Now(), check.Names()
+	here.Read = func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) }
+	here.Exists = func(path string) error {
+		_, err := os.Stat(expandHome(path))
+		return err
+	}
+	c, found, err := here.Load(releases)
+	for _, w := range found {
+		warnings = append(warnings, w.Error())
+	}
+	if err != nil {
+		return nil, warnings, fault.Wrap(fault.BadInput, err)
+	}
+	return c, warnings, nil
+}
+
+// givenKey reads the certificate key that a flag gives.
+func givenKey(text string) (bootstrap.CertificateKey, error) {
+	text, err := secretFlag("--certificate-key", text)
+	if err != nil {
+		return bootstrap.CertificateKey{}, err
+	}
+	key, err := bootstrap.ParseCertificateKey(text)
+	if err != nil {
+		return key, fault.New(fault.BadInput, "--certificate-key: %w", err)
+	}
+	return key, nil
 }
 
 // open sets up a run on this machine, which is a host of the cluster by the name given. Others are reached over

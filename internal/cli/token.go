@@ -172,17 +172,16 @@ token may be given; otherwise a random one is made.`,
 			if err != nil {
 				return err
 			}
-			key, err := secretFlag("certificate-key", certificateKey)
-			if err != nil {
-				return err
-			}
-			if key != "" {
-				if _, err := bootstrap.ParseCertificateKey(key); err != nil {
-					return fault.New(fault.BadInput, "--certificate-key: %w", err)
+			key := ""
+			if certificateKey != "" {
+				given, err := givenKey(certificateKey)
+				if err != nil {
+					return err
 				}
 				if !joinCommand {
 					return fault.New(fault.BadInput, "--certificate-key is for --print-join-command")
 				}
+				key = given.Reveal()
 			}
 			expires, err := expiry(ttl)
 			if err != nil {
