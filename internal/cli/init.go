@@ -162,7 +162,7 @@ func (f *initFlags) start(cmd *cobra.Command) (*run, error) {
 
 // resolve is the cluster of this machine alone, and what the machine is called in it.
 func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string, warnings []string, err error) {
-	if name, err = f.name(); err != nil {
+	if name, err = f.node(); err != nil {
 		return nil, "", nil, err
 	}
 	known, silent, err := f.known(cmd.Context())
@@ -191,6 +191,14 @@ func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string
 	return c, name, warnings, err
 }
 
+// node is the name that was given, or the one that the node of this machine has.
+func (f *initFlags) node() (string, error) {
+	if f.nodeName != "" {
+		return f.name()
+	}
+	return thisNode()
+}
+
 // clusterOf resolves a cluster that is described by a document, by flags, or by both.
 func (f *initFlags) clusterOf(ctx context.Context, from described, name string) (c *cluster.Cluster, warnings []string, err error) {
 	here := cluster.Here{Alone: from.name == f.config}
@@ -204,7 +212,7 @@ func (f *initFlags) clusterOf(ctx context.Context, from described, name string) 
 		}
 		here.Settings = append(here.Settings, cluster.Setting{Flag: "--kubernetes-version", Keys: []string{"kubernetesVersion"}, Value: releases.Latest()})
 	}
-	if here.Host, here.Defaults, err = f.machine(ctx, name); err != nil {
+	if here.Host, here.Defaults, err = f.machine(ctx, name, from.text != nil); err != nil {
 		return nil, nil, err
 	}
 	return from.resolve(here)
@@ -296,21 +304,22 @@ func (f *initFlags) settings() ([]cluster.Setting, error) {
 // defaultRoute is an address that only the default route leads to: it is for documentation (RFC 5737).
 const defaultRoute = "203.0.113.1:9"
 
-// machine is what is known of this machine as a host, and what it is where nothing else is said.
-func (f *initFlags) machine(ctx context.Context, name string) (host, defaults []cluster.Setting, err error) {
+// machine is what is known of this machine as a host, and what it is where nothing else is said. Its address may be
+// unknown where a document may have it.
+func (f *initFlags) machine(ctx context.Context, name string, documented bool) (host, defaults []cluster.Setting, err error) {
 	const addressFlag = "--apiserver-advertise-address"
 	host = []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}}
+	defaults = []cluster.Setting{{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(inventory.RoleControlPlane)}}}
 	address, err := f.address(ctx, defaultRoute)
-	if err != nil {
+	of := cluster.Setting{Flag: addressFlag, Keys: []string{"address"}, Value: address}
+	switch {
+	case err == nil && f.nodeIP != "":
+		host = append(host, of)
+	case err == nil:
+		defaults = append(defaults, of)
+	case !documented:
 		return nil, nil, fault.New(fault.BadInput, "this machine has no default route, which would tell its address: %w", err).
 			WithHint("give its address in the network of the cluster with %s", addressFlag)
 	}
-	of := cluster.Setting{Flag: addressFlag, Keys: []string{"address"}, Value: address}
-	if f.nodeIP != "" {
-		host = append(host, of)
-	} else {
-		defaults = append(defaults, of)
-	}
-	roles := cluster.Setting{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(inventory.RoleControlPlane)}}
-	return host, append(defaults, roles), nil
+	return host, defaults, nil
 }
