@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,67 +25,14 @@ import (
 // a configuration that logs in as root.
 func openSSH(t testing.TB, lines ...string) (Config, *exec.Cmd) {
 	t.Helper()
-	path, err := exec.LookPath("sshd")
-	if err != nil { // it is often not in the PATH of users
-		if path = "/usr/sbin/sshd"; !exists(path) {
-			t.Skip("OpenSSH's sshd is not installed")
-		}
-	}
-	if me, err := user.Current(); err != nil || me.Uid != "0" {
-		t.Skip("sshd needs root to start a session")
-	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-		t.Skipf("sshd's privilege separation directory: %v", err)
-	}
-	dir := t.TempDir()
-	signer, key := sshtest.NewKey(t)
-	_, hostKey := sshtest.NewKey(t)
-	write(t, dir+"/host_key", string(hostKey))
-	write(t, dir+"/authorized_keys", string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-	port := freePort(t)
-	if !strings.Contains(strings.Join(lines, "\n"), "Subsystem") { // sshd refuses a second one
-		lines = append(lines, "Subsystem sftp internal-sftp")
-	}
-	// sshd takes the first value of a keyword.
-	write(t, dir+"/sshd_config", fmt.Sprintf(`%s
-ListenAddress 127.0.0.1:%d
-HostKey %s/host_key
-AuthorizedKeysFile %s/authorized_keys
-PidFile none
-StrictModes no
-UsePAM no
-PermitRootLogin yes
-LogLevel ERROR
-`, strings.Join(lines, "\n"), port, dir, dir))
-	cmd := exec.Command(path, "-D", "-e", "-f", dir+"/sshd_config")
-	log, err := os.Create(dir + "/log") // a file: sessions that outlive sshd would hold a pipe open
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = log.Close() }()
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("sshd: %s", read(t, dir+"/log"))
-		}
-	})
-	awaitPort(t, port)
-	signerHost, err := ssh.ParsePrivateKey(hostKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Config{Host: "cp1", Address: "127.0.0.1", Port: port, User: "root",
-		Keys: []Key{{PEM: key}}, HostKey: string(ssh.MarshalAuthorizedKey(signerHost.PublicKey()))}, cmd
+	server := sshtest.StartOpenSSH(t, sshtest.OpenSSHOptions{Lines: lines})
+	return loginTo(server, "127.0.0.1"), server.Cmd
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// loginTo is a configuration that logs in to a real sshd as root.
+func loginTo(server *sshtest.OpenSSH, address string) Config {
+	return Config{Host: "cp1", Address: address, Port: server.Port, User: "root",
+		Keys: []Key{{PEM: server.Key}}, HostKey: string(ssh.MarshalAuthorizedKey(server.HostKey))}
 }
 
 func freePort(t testing.TB) int {
@@ -98,22 +43,6 @@ func freePort(t testing.TB) int {
 	}
 	defer func() { _ = listener.Close() }()
 	return listener.Addr().(*net.TCPAddr).Port
-}
-
-func awaitPort(t testing.TB, port int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	for {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-		if wait(ctx, 20*time.Millisecond) != nil {
-			t.Fatalf("sshd does not listen: %v", err)
-		}
-	}
 }
 
 func TestOpenSSH(t *testing.T) {
