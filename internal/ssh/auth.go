@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -131,7 +132,11 @@ func (l *login) signers() ([]ssh.Signer, error) {
 		} else {
 			l.note(fmt.Sprintf("agent (%d keys)", len(held)))
 		}
-		offer = append(offer, held...)
+		for _, signer := range held {
+			if find(offer, signer.PublicKey()) == nil { // an offer counts, of a key twice too
+				offer = append(offer, signer)
+			}
+		}
 	}
 	return offer, nil
 }
@@ -162,6 +167,9 @@ func describe(id identity) string {
 	s := "key " + id.name + " " + ssh.FingerprintSHA256(id.public)
 	if id.cert != nil {
 		s += " with its certificate"
+		if until := id.cert.ValidBefore; until != ssh.CertTimeInfinity && time.Now().After(time.Unix(int64(until), 0)) {
+			s += ", which has expired"
+		}
 	}
 	return s
 }

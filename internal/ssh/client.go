@@ -18,6 +18,8 @@ type Client struct {
 	config     Config
 	identities []identity
 	counters   counters
+	way        *bastion  // the last host on the way; nil: there is none
+	ownWay     *Bastions // closed with the client; nil: the way is shared
 
 	dialing chan struct{} // held while connecting, so that concurrent Redials make one connection
 
@@ -49,18 +51,27 @@ var (
 // Dial connects to the host. While the server is too busy to talk (it accepts the connection
 // and drops it before saying who it is) the attempt is repeated, until Timeouts.Connect or ctx
 // ends. The error is *ConfigError, *host.UnreachableError, *host.HostKeyError, *host.AuthError
-// or that of ctx.
+// or that of ctx; that of a host on the way names both.
 func Dial(ctx context.Context, c Config) (*Client, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	identities, err := loadIdentities(c.Keys)
+	identities, err := loadIdentities(c.Keys, c.Certificates)
 	if err != nil {
 		return nil, &ConfigError{Host: c.Host, Err: err}
 	}
 	client := &Client{config: c, identities: identities, dialing: make(chan struct{}, 1)}
+	if len(c.Via) > 0 {
+		bastions := c.Bastions
+		if bastions == nil {
+			bastions = NewBastions()
+			client.ownWay = bastions
+		}
+		client.way = bastions.at(c.way())
+	}
 	if err := client.Redial(ctx); err != nil {
+		_ = client.Close()
 		return nil, err
 	}
 	return client, nil
@@ -127,6 +138,9 @@ func (c *Client) Close() error {
 		if l != nil {
 			l.close(net.ErrClosed)
 		}
+	}
+	if c.ownWay != nil {
+		return c.ownWay.Close()
 	}
 	return nil
 }

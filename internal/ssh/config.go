@@ -30,6 +30,9 @@ type Config struct {
 	// when no Keys are given, and it signs for those of Keys that are locked by a passphrase
 	// not given here.
 	AgentSocket string
+	// Certificates are files of OpenSSH certificates, each for one of Keys or for a key that the agent
+	// holds, besides those that lie beside Keys.
+	Certificates []string
 	// Password answers password and keyboard-interactive authentication, once.
 	Password secret.String
 	// SudoPassword is sent to sudo when it asks, once. Empty: sudo must not ask.
@@ -38,6 +41,8 @@ type Config struct {
 	// HostKey pins the server's key: a public key ("ssh-ed25519 AAAA...") or the fingerprint
 	// ("SHA256:...") of its Ed25519 key. KnownHosts are then not consulted.
 	HostKey string
+	// HostKeyAlias is the name to look up in KnownHosts, instead of the address and the port.
+	HostKeyAlias string
 	// KnownHosts are files in known_hosts format; those that do not exist are empty.
 	KnownHosts []string
 	// TrustOnFirstUse accepts the key of a host that no file knows and appends it to the first
@@ -48,7 +53,13 @@ type Config struct {
 	MaxSessions int      // session channels at a time, default 8; OpenSSH allows 10
 	Limiter     *Limiter // bounds handshakes in progress with an address; share it between hosts. nil: unbounded
 
-	// DialContext opens the transport, for bastions; default: a net.Dialer.
+	// Via are the hosts on the way, the one that is connected to first in front; the last one connects
+	// to Address. A Limiter and Timeouts that they lack are those of this host. nil: there are none.
+	Via []Config
+	// Bastions has the connections to Via; share it between hosts. nil: the host has its own.
+	Bastions *Bastions
+
+	// DialContext opens the transport; default: a net.Dialer. With Via it is not used.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -145,6 +156,21 @@ func (c Config) validate() error {
 	return nil
 }
 
+// way returns the hosts on the way with what they take from the host behind them.
+func (c Config) way() []Config {
+	var way []Config
+	for _, hop := range c.Via {
+		if hop.Limiter == nil {
+			hop.Limiter = c.Limiter
+		}
+		if hop.Timeouts == (Timeouts{}) {
+			hop.Timeouts = c.Timeouts
+		}
+		way = append(way, hop)
+	}
+	return way
+}
+
 // ConfigError says that the configuration cannot be used: a value out of range, a key file that
 // cannot be read, a wrong passphrase. Nothing was sent to the host.
 type ConfigError struct {
@@ -157,6 +183,14 @@ func (e *ConfigError) Error() string { return e.Host + ": ssh configuration: " +
 
 // Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
+
+// hostKeyName is what known_hosts files call the host: host:port, or the alias alone.
+func (c Config) hostKeyName() string {
+	if c.HostKeyAlias != "" {
+		return c.HostKeyAlias
+	}
+	return c.endpoint()
+}
 
 // endpoint returns host:port as dialled.
 func (c Config) endpoint() string {

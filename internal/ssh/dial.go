@@ -71,7 +71,11 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // attempt dials, verifies the host and logs in, once.
 func (c *Client) attempt(ctx context.Context) (*link, error) {
-	release, err := c.config.Limiter.acquire(ctx, c.config.Address)
+	bastion, err := c.through(ctx) // before the limit, which the bastion may share
+	if err != nil {
+		return nil, err
+	}
+	release, err := c.config.Limiter.acquire(ctx, c.door())
 	if err != nil {
 		return nil, c.interrupted(ctx)
 	}
@@ -80,7 +84,7 @@ func (c *Client) attempt(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.dialTransport(ctx)
+	conn, err := c.dialTransport(ctx, bastion)
 	if err != nil {
 		return nil, err
 	}
@@ -110,17 +114,28 @@ func (c *Client) attempt(ctx context.Context) (*link, error) {
 	return newLink(ssh.NewClient(sshConn, channels, requests), conn, c.config), nil
 }
 
-func (c *Client) dialTransport(ctx context.Context) (*meteredConn, error) {
+// dialTransport connects to the host, through the bastion if there is one.
+func (c *Client) dialTransport(ctx context.Context, bastion *Client) (*meteredConn, error) {
 	dialCtx, cancel := context.WithTimeout(ctx, c.config.Timeouts.Dial)
 	defer cancel()
-	conn, err := c.config.DialContext(dialCtx, "tcp", c.config.endpoint())
+	dial := c.config.DialContext
+	if bastion != nil {
+		dial = bastion.Dial
+	}
+	conn, err := dial(dialCtx, "tcp", c.config.endpoint())
 	if err == nil {
 		return &meteredConn{Conn: conn, total: &c.counters}, nil
 	}
 	var dns *net.DNSError
+	var refused *host.DialError
+	var lost *host.LostError
 	switch {
 	case ctx.Err() != nil:
 		return nil, c.interrupted(ctx)
+	case errors.As(err, &refused):
+		return nil, c.unreachable(err, "") // the bastion's words have the remedy
+	case errors.As(err, &lost): // the bastion's connection, just now: it is made again
+		return nil, &busyError{c.unreachable(err, "")}
 	case errors.As(err, &dns):
 		return nil, c.unreachable(err, "check the address of the host")
 	case errors.Is(err, syscall.ECONNREFUSED):

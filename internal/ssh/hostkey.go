@@ -34,7 +34,7 @@ func newVerifier(c Config) (*verifier, error) {
 		v.pin, err = parsePin(c.HostKey)
 		return v, err
 	}
-	v.known, err = loadKnownHosts(c.KnownHosts, c.endpoint())
+	v.known, err = loadKnownHosts(c.KnownHosts, c.hostKeyName())
 	if err != nil {
 		return nil, &ConfigError{Host: c.Host, Err: err}
 	}
@@ -106,11 +106,18 @@ func (v *verifier) judge(remote net.Addr, key ssh.PublicKey) error {
 		err.Revoked, err.Remedy = true, "the key was withdrawn: give the host a new one"
 		return err
 	}
-	if _, ok := key.(*ssh.Certificate); ok {
+	if cert, ok := key.(*ssh.Certificate); ok {
 		checker := ssh.CertChecker{IsHostAuthority: func(authority ssh.PublicKey, _ string) bool {
 			return contains(v.known.authorities, authority)
 		}}
-		if err := checker.CheckHostKey(v.config.endpoint(), remote, key); err != nil {
+		if !contains(v.known.authorities, cert.SignatureKey) && contains(v.known.keys, cert.Key) {
+			return nil // the key that is certified is known by itself
+		}
+		name := v.config.endpoint()
+		if alias := v.config.HostKeyAlias; alias != "" {
+			name = net.JoinHostPort(alias, "22") // the port has no meaning
+		}
+		if err := checker.CheckHostKey(name, remote, key); err != nil {
 			return v.refuse(key, v.known.expected(), err)
 		}
 		return nil

@@ -328,7 +328,8 @@ func TestMatchesOpenSSH(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := exec.CommandContext(t.Context(), keygen, "-F", db.name, "-f", file).Run() == nil
-			if got := len(db.keys) > 0; got != want {
+			// Names without the port are looked up by ssh alone, after this.
+			if got := len(db.keys) > 0 && !db.keys[0].portless; got != want {
 				t.Errorf("%s in %q: %v, ssh-keygen says %v", endpoint, strings.TrimSpace(field), got, want)
 			}
 		}

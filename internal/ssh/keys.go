@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/crypto/ssh"
@@ -32,8 +33,9 @@ func (id identity) signers() ([]ssh.Signer, error) {
 	return []ssh.Signer{certified, id.signer}, nil
 }
 
-// loadIdentities reads keys. Every key that cannot be used is reported, unless it is optional.
-func loadIdentities(keys []Key) ([]identity, error) {
+// loadIdentities reads keys, and the certificates that lie elsewhere. Every key that cannot be used is
+// reported, unless it is optional.
+func loadIdentities(keys []Key, certificates []string) ([]identity, error) {
 	var identities []identity
 	var errs []error
 	for _, key := range keys {
@@ -45,7 +47,27 @@ func loadIdentities(keys []Key) ([]identity, error) {
 			errs = append(errs, err)
 		}
 	}
+	for _, path := range certificates {
+		cert, err := readCertificate(path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		identities = certify(identities, path, cert)
+	}
 	return identities, errors.Join(errs...)
+}
+
+// certify gives a certificate to the identity with its key. Without one the agent must have the key,
+// and as it is for the host, it is offered first.
+func certify(identities []identity, path string, cert *ssh.Certificate) []identity {
+	for i, id := range identities {
+		if bytes.Equal(id.public.Marshal(), cert.Key.Marshal()) {
+			identities[i].cert = cert
+			return identities
+		}
+	}
+	return append([]identity{{name: path, public: cert.Key, cert: cert}}, identities...)
 }
 
 func loadIdentity(key Key) (identity, error) {
@@ -53,7 +75,12 @@ func loadIdentity(key Key) (identity, error) {
 	data := key.PEM.Reveal()
 	if len(data) == 0 {
 		var err error
-		if data, err = os.ReadFile(key.Path); err != nil {
+		data, err = os.ReadFile(key.Path)
+		if public := readPublicKey(key.Path + ".pub"); errors.Is(err, fs.ErrNotExist) && public != nil {
+			id.public = public // the private key is in the agent alone
+			return id, nil
+		}
+		if err != nil {
 			return id, fmt.Errorf("key: %w", err)
 		}
 	}
@@ -122,10 +149,20 @@ func readPublicKey(path string) ssh.PublicKey {
 
 // loadCertificate reads the OpenSSH certificate beside a key; nil when there is none.
 func loadCertificate(path string, public ssh.PublicKey) (*ssh.Certificate, error) {
-	data, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
+	cert, err := readCertificate(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case err != nil:
+		return nil, err
+	case !bytes.Equal(cert.Key.Marshal(), public.Marshal()):
+		return nil, fmt.Errorf("certificate %s: it certifies another key", path)
 	}
+	return cert, nil
+}
+
+func readCertificate(path string) (*ssh.Certificate, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
@@ -139,9 +176,6 @@ func loadCertificate(path string, public ssh.PublicKey) (*ssh.Certificate, error
 	}
 	if cert.CertType != ssh.UserCert {
 		return nil, fmt.Errorf("certificate %s: it is not a user certificate", path)
-	}
-	if !bytes.Equal(cert.Key.Marshal(), public.Marshal()) {
-		return nil, fmt.Errorf("certificate %s: it certifies another key", path)
 	}
 	return cert, nil
 }

@@ -20,6 +20,7 @@ import (
 // host from those of its certificate authorities.
 type knownHosts struct {
 	name        string // the endpoint as known_hosts writes it: "host" or "[host]:port"
+	portless    string // its host alone, which ssh looks up too when the port is not 22; "" for port 22
 	keys        []knownKey
 	authorities []knownKey
 	revoked     []knownKey // for all hosts
@@ -31,6 +32,9 @@ type knownKey struct {
 	key  ssh.PublicKey
 	file string
 	line int
+	// portless says that the line has the host without the port. Such a key is good, but that it
+	// is not shown means nothing: it may be that of another server at the address.
+	portless bool
 }
 
 // String names the key in messages.
@@ -42,6 +46,9 @@ func (k knownKey) String() string {
 // empty; one that cannot be read is an error.
 func loadKnownHosts(files []string, endpoint string) (*knownHosts, error) {
 	db := &knownHosts{name: strings.ToLower(knownhosts.Normalize(endpoint))}
+	if strings.HasPrefix(db.name, "[") {
+		db.portless, _, _ = strings.Cut(db.name[1:], "]")
+	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if os.IsNotExist(err) {
@@ -66,12 +73,14 @@ func (db *knownHosts) parse(file string, data []byte) {
 		}
 		marker, patterns, key, _, _, err := ssh.ParseKnownHosts(text)
 		known := knownKey{key: key, file: file, line: number}
+		named := err == nil && matchHost(patterns, db.name)
+		known.portless = err == nil && !named && db.portless != "" && matchHost(patterns, db.portless)
 		switch {
 		case err != nil:
 			db.skipped = append(db.skipped, fmt.Sprintf("%s:%d", file, number))
 		case marker == "revoked":
 			db.revoked = append(db.revoked, known)
-		case !matchHost(patterns, db.name):
+		case !named && !known.portless:
 		case marker == "cert-authority":
 			db.authorities = append(db.authorities, known)
 		case marker == "":
@@ -100,10 +109,14 @@ func (db *knownHosts) isRevoked(key ssh.PublicKey) bool {
 func (db *knownHosts) expected() []string {
 	var want []string
 	for _, k := range db.keys {
-		want = append(want, k.String())
+		if !k.portless {
+			want = append(want, k.String())
+		}
 	}
 	for _, k := range db.authorities {
-		want = append(want, "a certificate of authority "+k.String())
+		if !k.portless {
+			want = append(want, "a certificate of authority "+k.String())
+		}
 	}
 	return want
 }

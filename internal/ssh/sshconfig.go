@@ -1,102 +1,316 @@
 package ssh
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-
-	sshconfig "github.com/kevinburke/ssh_config"
 )
 
-// WithSSHConfig returns c with the fields that are not set filled from the content of an
-// ssh_config(5) file, as `ssh ADDRESS` would find them: HostName replaces Address, and User,
-// Port and IdentityFile are taken when c has none. home expands ~ and %d. Options that change
-// the way to the host and are not supported are an error, since ignoring them would reach
-// another machine or none.
-func (c Config) WithSSHConfig(content []byte, home string) (Config, error) {
-	fail := func(err error) (Config, error) {
-		return c, &ConfigError{Host: c.withDefaults().Host, Err: fmt.Errorf("ssh_config: %w", err)}
-	}
-	file, err := sshconfig.Decode(bytes.NewReader(content))
+// ClientConfig is a file in the format of ssh_config(5), with the files that it includes.
+type ClientConfig struct {
+	items []configItem
+	env   Environment
+}
+
+// Environment is what an ssh_config can refer to on this machine.
+type Environment struct {
+	// Home is your home folder, for ~ and %d.
+	Home string
+	// User is your own name here: who logs in to a jump host of which the file does not say.
+	User string
+	// Lookup finds an environment variable, for ${NAME}.
+	Lookup func(name string) (value string, ok bool)
+}
+
+// Apply returns c with what is not set taken from the file, as `ssh ADDRESS` would find it: HostName
+// replaces Address; User, Port, key and certificate files, the agent, known hosts and their alias
+// are taken when c has none, and Via follows from ProxyJump when it is nil. IdentitiesOnly switches
+// Agent off where c has no Keys. user logs in where neither c nor the file says who. The error is
+// *ConfigError; it names the file and the line.
+func (f *ClientConfig) Apply(c Config, user string) (Config, error) {
+	applied, err := f.apply(c, user, nil)
 	if err != nil {
-		return fail(err)
+		return c, &ConfigError{Host: c.withDefaults().Host, Err: err}
 	}
-	alias := c.Address
-	if alias == "" {
-		alias = c.Host
+	return applied, nil
+}
+
+// apply is Apply for a host to which the jump hosts of the path lead; user logs in where nobody else
+// is named.
+func (f *ClientConfig) apply(c Config, user string, path []string) (Config, error) {
+	alias, agent := c.Address, c.AgentSocket
+	decided := c.User != ""
+	if decided {
+		user = c.User
 	}
-	get := func(key string) string {
-		if err != nil {
-			return ""
+	s, err := f.settings(alias, user, decided)
+	if err != nil {
+		return c, err
+	}
+	if item, ok := s.items["hostname"]; ok {
+		if c.Address, err = expandTokens(item.args[0], map[byte]string{'h': alias}); err != nil {
+			return c, item.fault("%w", err)
 		}
-		var value string
-		value, err = file.Get(alias, key)
-		return unquote(value)
-	}
-	for _, key := range []string{"ProxyJump", "ProxyCommand"} {
-		if value := get(key); value != "" && !strings.EqualFold(value, "none") {
-			return fail(fmt.Errorf("%s %q for host %q is not supported: give an address that is reached directly", key, value, alias))
+		if err := plainName(c.Address); err != nil {
+			return c, item.fault("%w", err)
 		}
 	}
-	if name := get("HostName"); name != "" {
-		c.Address = strings.NewReplacer("%%", "%", "%h", alias).Replace(name)
+	if c.User = user; !decided && s.has("user") {
+		if c.User = s.value("user"); strings.Contains(c.User, "%") || plainName(c.User) != nil {
+			return c, s.items["user"].fault("%q is no user name", c.User)
+		}
 	}
-	if c.User == "" {
-		c.User = get("User")
-	}
-	if port := get("Port"); port != "" && c.Port == 0 {
-		number, portErr := strconv.ParseUint(port, 10, 16)
+	if item, ok := s.items["port"]; ok && c.Port == 0 {
+		number, portErr := strconv.ParseUint(item.args[0], 10, 16)
 		if portErr != nil || number == 0 {
-			return fail(fmt.Errorf("port %q for host %q is not between 1 and 65535", port, alias))
+			return c, item.fault("%q is not between 1 and 65535", item.args[0])
 		}
 		c.Port = int(number)
 	}
-	if len(c.Keys) == 0 {
-		files, keysErr := file.GetAll(alias, "IdentityFile")
-		if keysErr != nil {
-			return fail(keysErr)
+	if item, ok := s.items["hostkeyalias"]; ok && c.HostKeyAlias == "" {
+		if err := plainName(item.args[0]); err != nil { // it may be written to a known_hosts file
+			return c, item.fault("%w", err)
 		}
-		if c.Keys, keysErr = c.identityFiles(files, home); keysErr != nil {
-			return fail(keysErr)
-		}
+		c.HostKeyAlias = item.args[0]
 	}
-	if err != nil {
-		return fail(err)
+	tokens := f.tokens(c, alias)
+	if err := f.applyFiles(&c, s, tokens); err != nil {
+		return c, err
 	}
-	return c, nil
+	if c.Via == nil {
+		hop := Config{AgentSocket: agent, Agent: true, TrustOnFirstUse: c.TrustOnFirstUse}
+		c.Via, err = f.jumps(hop, s, tokens, append(slices.Clone(path), alias))
+	}
+	return c, err
 }
 
-// identityFiles turns the values of IdentityFile into keys. As in ssh, a file that is not there
-// is passed over.
-func (c Config) identityFiles(files []string, home string) ([]Key, error) {
-	var keys []Key
-	for _, file := range files {
-		path := unquote(file)
-		if path == "" || strings.EqualFold(path, "none") {
+// tokens are what %x stands for in the values of a host.
+func (f *ClientConfig) tokens(c Config, alias string) map[byte]string {
+	key := c.HostKeyAlias
+	if key == "" {
+		key = alias
+	}
+	return map[byte]string{'h': c.Address, 'n': alias, 'k': key, 'p': strconv.Itoa(c.withDefaults().Port), 'r': c.User,
+		'u': f.env.User, 'd': f.env.Home, 'i': strconv.Itoa(os.Getuid())}
+}
+
+// applyFiles takes over key, certificate and known_hosts files, and the agent.
+func (f *ClientConfig) applyFiles(c *Config, s sshSettings, tokens map[byte]string) error {
+	if len(c.Keys) == 0 {
+		keys, err := f.files(s.keys, tokens)
+		if err != nil {
+			return err
+		}
+		for _, path := range keys { // as in ssh, one that is not there is passed over
+			c.Keys = append(c.Keys, Key{Path: path, Optional: true})
+		}
+		only, err := s.yes("identitiesonly")
+		if err != nil {
+			return err
+		}
+		c.Agent = c.Agent && !only
+	}
+	if len(c.Certificates) == 0 {
+		var err error
+		if c.Certificates, err = f.files(s.certs, tokens); err != nil {
+			return err
+		}
+	}
+	if item, ok := s.items["identityagent"]; ok {
+		if err := f.applyAgent(c, item, tokens); err != nil {
+			return err
+		}
+	}
+	return f.applyKnownHosts(c, s, tokens)
+}
+
+// applyKnownHosts takes over known_hosts files; where one of the two kinds is given, the other has its
+// default.
+func (f *ClientConfig) applyKnownHosts(c *Config, s sshSettings, tokens map[byte]string) error {
+	if len(c.KnownHosts) > 0 || !s.has("userknownhostsfile") && !s.has("globalknownhostsfile") {
+		return nil
+	}
+	users, system := DefaultKnownHosts(f.env.Home)
+	for keyword, list := range map[string]*[]string{"userknownhostsfile": &users, "globalknownhostsfile": &system} {
+		if item, ok := s.items[keyword]; ok {
+			var err error
+			if *list, err = f.files([]configItem{item}, tokens); err != nil {
+				return err
+			}
+		}
+	}
+	c.KnownHosts = slices.Concat(users, system)
+	return nil
+}
+
+// files are the paths that settings name.
+func (f *ClientConfig) files(items []configItem, tokens map[byte]string) ([]string, error) {
+	var all []string
+	for _, item := range items {
+		for _, arg := range item.args {
+			if strings.EqualFold(arg, "none") {
+				continue
+			}
+			path, err := f.expandPath(arg, tokens)
+			if err != nil {
+				return nil, item.fault("%w", err)
+			}
+			all = append(all, path)
+		}
+	}
+	return all, nil
+}
+
+// applyAgent takes over IdentityAgent: the path of a socket, none, or the name of the variable that
+// has the path.
+func (f *ClientConfig) applyAgent(c *Config, item configItem, tokens map[byte]string) error {
+	written := item.args[0]
+	name, variable := strings.CutPrefix(written, "$")
+	switch {
+	case strings.EqualFold(written, "none"):
+		c.AgentSocket = ""
+	case written == "SSH_AUTH_SOCK":
+	case variable && !strings.HasPrefix(name, "{"):
+		if name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+			return item.fault("%q is no environment variable", written)
+		}
+		c.AgentSocket, _ = f.env.Lookup(name) // without it there is no agent, as in ssh
+	default:
+		path, err := f.expandPath(written, tokens)
+		if err != nil {
+			return item.fault("%w", err)
+		}
+		c.AgentSocket = path
+	}
+	return nil
+}
+
+// jumps are the hosts that ProxyJump leads through. Each is looked up in the file in turn; the first
+// may be behind others itself. base is what each has besides, path are the hosts on whose behalf it is
+// asked.
+func (f *ClientConfig) jumps(base Config, s sshSettings, tokens map[byte]string, path []string) ([]Config, error) {
+	item, ok := s.items["proxyjump"]
+	if !ok || strings.EqualFold(item.args[0], "none") {
+		return nil, nil
+	}
+	text, err := expandTokens(item.args[0], map[byte]string{'h': tokens['h'], 'n': tokens['n'], 'p': tokens['p'], 'r': tokens['r']})
+	if err != nil {
+		return nil, item.fault("%w", err)
+	}
+	var hops []Config
+	for i, written := range strings.Split(text, ",") {
+		hop, err := parseJump(written, base)
+		if err != nil {
+			return nil, item.fault("%w", err)
+		}
+		if slices.Contains(path, hop.Address) {
+			return nil, item.fault("the way to %s leads through itself (%s): give the jump host a block with ProxyJump none above",
+				hop.Address, strings.Join(append(path, hop.Address), " -> "))
+		}
+		hop.Host = "bastion " + hop.Address
+		if i > 0 {
+			hop.Via = []Config{} // the way is the hops before
+		}
+		if hop, err = f.apply(hop, f.env.User, path); err != nil {
+			return nil, err
+		}
+		hops = append(hops, hop.WithDefaultFiles(f.env.Home).Way()...)
+	}
+	return hops, nil
+}
+
+// parseJump reads [user@]host[:port], or the same as a URI (ssh://), into c.
+func parseJump(written string, c Config) (Config, error) {
+	text := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(written), "ssh://"), "/")
+	if at := strings.LastIndex(text, "@"); at >= 0 {
+		c.User, text = text[:at], text[at+1:]
+		if plainName(c.User) != nil || strings.Contains(c.User, ":") {
+			return c, errors.New("the user of a jump host is no user name")
+		}
+	}
+	address, port := text, ""
+	switch end := strings.Index(text, "]"); {
+	case strings.HasPrefix(text, "[") && end > 0:
+		address, port = text[1:end], text[end+1:]
+		if port != "" && port[0] != ':' {
+			return c, fmt.Errorf("%q is not [user@]host[:port]", written)
+		}
+		port = strings.TrimPrefix(port, ":")
+	case strings.Count(text, ":") == 1:
+		address, port, _ = strings.Cut(text, ":")
+	}
+	if port != "" || strings.HasSuffix(text, ":") {
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || number == 0 {
+			return c, fmt.Errorf("the port of %q is not between 1 and 65535", written)
+		}
+		c.Port = int(number)
+	}
+	c.Address = address
+	return c, plainName(address)
+}
+
+// plainName refuses what is neither a host nor a user, and what no such name has in it: everything that
+// means something to a shell, to known_hosts, and a dash in front, which would be an option there.
+func plainName(name string) error {
+	if name == "" || strings.IndexByte("-#", name[0]) >= 0 || strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune("'`\"$;&<>|(){}*?!,", r)
+	}) {
+		return fmt.Errorf("%q is no name", name)
+	}
+	return nil
+}
+
+// expandPath replaces ~, ${VARIABLES} and tokens in a path.
+func (f *ClientConfig) expandPath(written string, tokens map[byte]string) (string, error) {
+	path, err := f.env.path(written)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(path, "${")
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		value, ok := f.env.Lookup(name)
+		if !closed || !ok {
+			return "", fmt.Errorf("%q: the environment variable %q is not set", written, name)
+		}
+		b.WriteString(value)
+		path = after
+	}
+	return expandTokens(b.String(), tokens)
+}
+
+// expandTokens replaces %% and the tokens; any other is an error.
+func expandTokens(text string, tokens map[byte]string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] != '%' {
+			b.WriteByte(text[i])
 			continue
 		}
-		if rest, ok := strings.CutPrefix(path, "~/"); ok {
-			path = filepath.Join(home, rest)
+		i++
+		if i == len(text) {
+			return "", fmt.Errorf("%q ends in the middle of a token", text)
 		}
-		path = strings.NewReplacer("%%", "%", "%d", home, "%h", c.Address, "%r", c.User).Replace(path)
-		if strings.HasPrefix(path, "~") {
-			return nil, errors.New("IdentityFile " + path + ": the home of another user is not supported")
+		value, ok := tokens[text[i]]
+		switch {
+		case text[i] == '%':
+			value = "%"
+		case !ok:
+			return "", fmt.Errorf("%q: the token %%%c is not supported there", text, text[i])
 		}
-		keys = append(keys, Key{Path: path, Optional: true})
+		b.WriteString(value)
 	}
-	return keys, nil
-}
-
-// unquote removes the double quotes that ssh_config allows around a value.
-func unquote(value string) string {
-	value = strings.TrimSpace(value)
-	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
-		return value[1 : len(value)-1]
-	}
-	return value
+	return b.String(), nil
 }
 
 // DefaultKeys returns the private keys that ssh tries when it is told of none. Those that are not
@@ -107,4 +321,28 @@ func DefaultKeys(home string) []Key {
 		keys = append(keys, Key{Path: filepath.Join(home, ".ssh", name), Optional: true})
 	}
 	return keys
+}
+
+// DefaultKnownHosts returns the known_hosts files of the user and of the system that ssh reads when it is
+// told of none.
+func DefaultKnownHosts(home string) (users, system []string) {
+	return []string{filepath.Join(home, ".ssh", "known_hosts")}, []string{"/etc/ssh/ssh_known_hosts"}
+}
+
+// WithDefaultFiles returns c with ssh's own key and known_hosts files where it has none.
+func (c Config) WithDefaultFiles(home string) Config {
+	if len(c.Keys) == 0 {
+		c.Keys = DefaultKeys(home)
+	}
+	if len(c.KnownHosts) == 0 {
+		c.KnownHosts = slices.Concat(DefaultKnownHosts(home))
+	}
+	return c
+}
+
+// Way returns the hosts on the way to whatever is behind c: those that lead to it, and c itself.
+func (c Config) Way() []Config {
+	way := slices.Clone(c.Via)
+	c.Via = nil
+	return append(way, c)
 }

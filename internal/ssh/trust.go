@@ -28,7 +28,7 @@ func (v *verifier) trust(key ssh.PublicKey) error {
 	if err := lockFile(file, v.config.Timeouts.Handshake); err != nil {
 		return fmt.Errorf("%s: record host key: lock %s: %w", v.config.Host, path, err)
 	}
-	now, err := loadKnownHosts(v.config.KnownHosts, v.config.endpoint())
+	now, err := loadKnownHosts(v.config.KnownHosts, v.config.hostKeyName())
 	if err != nil {
 		return fmt.Errorf("%s: record host key: %w", v.config.Host, err)
 	}
@@ -39,7 +39,7 @@ func (v *verifier) trust(key ssh.PublicKey) error {
 	if want := now.expected(); len(want) > 0 {
 		return v.refuse(key, want, nil)
 	}
-	if err := appendLine(file, knownhosts.Line([]string{v.config.endpoint()}, key)); err != nil {
+	if err := appendLine(file, knownhosts.Line([]string{v.config.hostKeyName()}, key)); err != nil {
 		return fmt.Errorf("%s: record host key in %s: %w", v.config.Host, path, err)
 	}
 	return nil
