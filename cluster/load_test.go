@@ -211,7 +211,7 @@ func checkInvariants(t *testing.T, c *cluster.Cluster) {
 		}
 	}
 	for i, h := range c.Hosts {
-		if h.Name == "" || h.Name != strings.ToLower(h.Name) || !h.NodeIP.Is4() || len(h.Roles) == 0 || h.SSH.User == "" || h.SSH.Port == 0 ||
+		if h.Name == "" || h.Name != strings.ToLower(h.Name) || !h.NodeIP.Is4() || len(h.Roles) == 0 || h.SSH.ConfigFile == "" && (h.SSH.User == "" || h.SSH.Port == 0) ||
 			n.PodCIDR.Contains(h.NodeIP) || n.ServiceCIDR.Contains(h.NodeIP) || i > 0 && c.Hosts[i-1].Name >= h.Name {
 			t.Errorf("this is no host: %+v", h)
 		}

@@ -9,14 +9,15 @@ import (
 )
 
 // checkAddress says why a text is no IP address or DNS name that SSH can connect to, and what
-// was likely meant; both are empty for a good address. A password was cut out of it before.
-func checkAddress(address string) (why, suggestion string) {
+// was likely meant; both are empty for a good address. A password was cut out of it before. under is
+// the key below which user and port stand.
+func checkAddress(address, under string) (why, suggestion string) {
 	if _, rest, ok := strings.Cut(address, "://"); ok {
 		host, _, _ := strings.Cut(rest[strings.LastIndex(rest, "@")+1:], "/")
 		return "is a URL; write the host alone", host
 	}
 	if user, rest, ok := strings.Cut(address, "@"); ok {
-		return "has a user; write ssh: {user: " + user + "} and the host alone", rest
+		return "has a user; write " + under + ": {user: " + user + "} and the host alone", rest
 	}
 	if bare := strings.TrimSuffix(strings.TrimPrefix(address, "["), "]"); bare != address {
 		return "has brackets; write the IPv6 address alone", bare
@@ -35,7 +36,7 @@ func checkAddress(address string) (why, suggestion string) {
 	}
 	if host, port, ok := strings.Cut(address, ":"); ok {
 		if _, err := strconv.Atoi(port); err == nil {
-			return "has a port; write ssh: {port: " + port + "} and the host alone", host
+			return "has a port; write " + under + ": {port: " + port + "} and the host alone", host
 		}
 	}
 	if strings.Trim(address, "0123456789.") == "" {

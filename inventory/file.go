@@ -84,8 +84,12 @@ type SSHSpec struct {
 	User *string `yaml:"user" rule:"default=root"`
 	// Port is the port sshd listens on.
 	Port *int `yaml:"port" rule:"min=1,max=65535,default=22"`
-	// KeyFile is the path of a private key, relative to this file; ~/ is your home folder.
+	// KeyFile is the path of a private key, relative to this file; ~/ is your home folder. A
+	// certificate beside it (KEY-cert.pub) is offered with it.
 	KeyFile *string `yaml:"keyFile"`
+	// CertificateFile is the path of an OpenSSH certificate that lies elsewhere, of the key file or of
+	// a key in your SSH agent.
+	CertificateFile *string `yaml:"certificateFile"`
 	// Passphrase opens the key file. Write where it is kept: env:NAME or file:PATH.
 	Passphrase *Ref `yaml:"passphrase" rule:"secret"`
 	// Password logs in. Write where it is kept: env:NAME or file:PATH.
@@ -103,6 +107,34 @@ type SSHSpec struct {
 	// TrustOnFirstUse accepts and records the key of a host that is not known yet. Somebody
 	// between you and the host can then pretend to be the host on the first connection.
 	TrustOnFirstUse *bool `yaml:"trustOnFirstUse" rule:"default=false"`
+	// Bastion is the host that leads to this one. All hosts behind it share one connection to it.
+	// It replaces the bastion of the groups and the defaults as a whole.
+	Bastion BastionSpec `yaml:"bastion"`
+	// ConfigFile is the path of a file in the format of ssh_config, such as ~/.ssh/config. What the
+	// inventory does not say is taken from it, under the address of the host. What is understood
+	// of it is in docs/reference/ssh.md.
+	ConfigFile *string `yaml:"configFile"`
+}
+
+// BastionSpec is a host through which others are reached. It logs in with the key file, certificate,
+// password and agent of the host behind it, unless it has a key file or a password of its own; known
+// hosts and trust are those of that host in any case.
+type BastionSpec struct {
+	// Address is the IP address or DNS name at which SSH reaches the bastion from here; none is no
+	// bastion, where the groups or the defaults have one.
+	Address *string `yaml:"address"`
+	// User is who logs in. It is the user of the host behind unless the ssh_config file has one.
+	User *string `yaml:"user"`
+	// Port is the port sshd listens on. It is 22 unless the ssh_config file has another.
+	Port *int `yaml:"port" rule:"min=1,max=65535"`
+	// KeyFile is the path of a private key, relative to this file.
+	KeyFile *string `yaml:"keyFile"`
+	// Passphrase opens the key file. Write where it is kept: env:NAME or file:PATH.
+	Passphrase *Ref `yaml:"passphrase" rule:"secret"`
+	// Password logs in. Write where it is kept: env:NAME or file:PATH.
+	Password *Ref `yaml:"password" rule:"secret"`
+	// HostKey pins the key of the bastion: a SHA256: fingerprint, or the key as in a .pub file.
+	HostKey *string `yaml:"hostKey"`
 }
 
 // SudoSpec says how a user other than root becomes root.

@@ -92,10 +92,10 @@ func checkHost(t *testing.T, h inventory.Placed) {
 	if h.Name == "" || h.Name != strings.ToLower(h.Name) || len(h.Name) > 63 || h.Address == "" || !h.NodeIP.Is4() || len(h.Roles) == 0 || !slices.IsSorted(h.Roles) {
 		t.Errorf("this is no host: %+v", h.Host)
 	}
-	if h.SSH.User == "" || h.SSH.Port < 1 || h.SSH.Port > 65535 {
+	if h.SSH.ConfigFile == "" && (h.SSH.User == "" || h.SSH.Port < 1) || h.SSH.Port > 65535 {
 		t.Errorf("nobody can log in: %+v", h.SSH)
 	}
-	texts := append([]string{h.Name, h.Address, h.SSH.User, h.SSH.KeyFile, h.SSH.HostKey, h.SSH.Passphrase.Name, h.SSH.Password.Name, h.SSH.Sudo.Password.Name}, h.SSH.KnownHosts...)
+	texts := append([]string{h.Name, h.Address, h.SSH.User, h.SSH.KeyFile, h.SSH.CertificateFile, h.SSH.ConfigFile, h.SSH.Bastion.Address, h.SSH.Bastion.User, h.SSH.Bastion.KeyFile, h.SSH.HostKey, h.SSH.Passphrase.Name, h.SSH.Password.Name, h.SSH.Sudo.Password.Name}, h.SSH.KnownHosts...)
 	for key, value := range h.Labels {
 		texts = append(texts, key, value)
 	}

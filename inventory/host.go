@@ -59,10 +59,13 @@ func (h Host) Clone() Host {
 // SSH says how to log in to a host and become root there. Paths are as written by the user,
 // joined to the folder of the file they stand in; a leading ~/ is left for the caller.
 type SSH struct {
+	// User and Port are empty where nobody gives them and there is a ConfigFile that may.
 	User string
 	Port int
 	// KeyFile is the path of a private key; empty means none.
 	KeyFile string
+	// CertificateFile is the path of a certificate that does not lie beside KeyFile; empty means none.
+	CertificateFile string
 	// Passphrase opens KeyFile, Password logs in; the zero Ref means none.
 	Passphrase, Password Ref
 	// Agent says that the keys of the operator's SSH agent are offered.
@@ -75,7 +78,30 @@ type SSH struct {
 	HostKey string
 	// TrustOnFirstUse accepts, and records, the key of a host that no file knows yet.
 	TrustOnFirstUse bool
+	// Bastion leads to the host.
+	Bastion Bastion
+	// ConfigFile is the path of an ssh_config file; empty means none.
+	ConfigFile string
 }
+
+// Bastion is the host that leads to others. Where it has neither KeyFile nor Password, it takes the
+// credentials of the host behind it.
+type Bastion struct {
+	// Address is its IP address or DNS name. Empty means none, unless the ConfigFile says otherwise;
+	// NoBastion means none whatever that says.
+	Address string
+	// User is empty for that of the ConfigFile, or of the host behind; Port is 0 for that of the
+	// ConfigFile, or 22.
+	User string
+	Port int
+	// KeyFile, Passphrase, Password and HostKey are as in SSH.
+	KeyFile              string
+	Passphrase, Password Ref
+	HostKey              string
+}
+
+// NoBastion is the address of no bastion, as in ssh's ProxyJump.
+const NoBastion = "none"
 
 // Sudo says how a user other than root becomes root.
 type Sudo struct {

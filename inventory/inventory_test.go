@@ -288,6 +288,74 @@ hosts:
 	}
 }
 
+// A bastion replaces those of the layers below as a whole, and what an ssh_config file may say has no default.
+func TestBastionAndConfigFile(t *testing.T) {
+	const file = `
+apiVersion: kubewright.io/v1alpha1
+kind: Inventory
+defaults: {ssh: {bastion: {address: gate.example.com, user: jumper, port: 2022, keyFile: gate, passphrase: "env:P", hostKey: "SHA256:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY"}}}
+groups:
+  far: {ssh: {bastion: {address: 192.0.2.9}}}
+  near: {ssh: {bastion: {address: none}, configFile: ~/.ssh/config, certificateFile: id-cert.pub}}
+hosts:
+- {name: a, address: 10.0.0.1, roles: [worker]}
+- {name: b, address: 10.0.0.1, nodeIP: 10.1.0.1, roles: [worker], groups: [far]}
+- {name: c, address: 10.0.0.3, roles: [worker], groups: [far, near], ssh: {port: 22}}
+`
+	f, faults := inventory.Parse("dir/hosts.yaml", []byte(file))
+	if faults != nil {
+		t.Fatal(faults)
+	}
+	placed, faults := inventory.Resolve(f.Source())
+	if faults != nil {
+		t.Fatal(faults) // the address of a and b is that of two hosts, behind two bastions
+	}
+	env := inventory.Ref{Source: "env", Name: "P"}
+	want := []inventory.Bastion{
+		{Address: "gate.example.com", User: "jumper", Port: 2022, KeyFile: "dir/gate", Passphrase: env, HostKey: "SHA256:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY"},
+		{Address: "192.0.2.9"}, {Address: inventory.NoBastion},
+	}
+	for i, p := range placed {
+		if diff := cmp.Diff(want[i], p.SSH.Bastion); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", p.Name, diff)
+		}
+	}
+	if a, c := placed[0].SSH, placed[2].SSH; a.User != "root" || a.Port != 22 || c.User != "" || c.Port != 22 || c.ConfigFile != "~/.ssh/config" || c.CertificateFile != "dir/id-cert.pub" {
+		t.Errorf("%+v\n%+v", a, c)
+	}
+}
+
+func TestBastionFaults(t *testing.T) {
+	for bastion, want := range map[string]string{
+		"{user: x}":                               "hosts[0].ssh.bastion.address: must be given: the bastion has no address",
+		"{address: x@y}":                          "hosts[0].ssh.bastion.address: the address \"x@y\" has a user; write bastion: {user: x} and the host alone; did you mean y?",
+		"{address: 192.0.2.1:22}":                 "write bastion: {port: 22} and the host alone",
+		"{address: $(id)}":                        `the address "$(id)" is neither an IP address nor a DNS name`,
+		"{address: x, user: a b}":                 `hosts[0].ssh.bastion.user: "a b" is no user name`,
+		"{address: x, user: a:hunter2}":           "hosts[0].ssh.bastion.user: a user name has no colon",
+		"{address: x, port: 0}":                   "hosts[0].ssh.bastion.port: ",
+		"{address: x, keyFile: id.pub}":           "hosts[0].ssh.bastion.keyFile: this is the public key; name the private one",
+		"{address: x, keyFile: gone}":             "hosts[0].ssh.bastion.keyFile: the key file cannot be used: file does not exist; create it with ssh-keygen",
+		"{address: x, password: hunter2}":         "hosts[0].ssh.bastion.password: a secret in plain text is refused",
+		"{address: x, passphrase: \"env:P\"}":     "hosts[0].ssh.bastion.passphrase: there is no keyFile that the passphrase could open",
+		"{address: x, hostKey: abc}":              "hosts[0].ssh.bastion.hostKey: this is no host key",
+		"{address: x}, configFile: gone":          "hosts[0].ssh.configFile: the ssh_config file cannot be used: file does not exist; name another file in ssh.configFile",
+		"{address: x}, certificateFile: gone":     "hosts[0].ssh.certificateFile: the certificate file cannot be used: file does not exist; have the certificate authority sign the key",
+		"{address: \"u:hunter2@gate\"}":           "has a user; write bastion: {user: u}",
+		"{address: x, adress: y}":                 "hosts[0].ssh.bastion.adress: unknown key; did you mean address?",
+		"{address: x, password: \"file:secret\"}": "hosts[0].ssh.bastion.password: the file of the secret cannot be used",
+	} {
+		f, faults := inventory.Parse("hosts.yaml", []byte("apiVersion: kubewright.io/v1alpha1\nkind: Inventory\nhosts:\n- {name: a, address: 10.0.0.1, roles: [worker], ssh: {bastion: "+bastion+"}}\n"))
+		source := f.Source()
+		source.Exists = func(string) error { return fs.ErrNotExist }
+		_, more := inventory.Resolve(source)
+		got := append(faults, more...).Sorted().Error()
+		if !strings.Contains(got, "hosts.yaml:4:") || !strings.Contains(got, want) || strings.Contains(got, "hunter2") {
+			t.Errorf("%s:\ngot  %s\nwant %s", bastion, got, want)
+		}
+	}
+}
+
 func TestJoin(t *testing.T) {
 	for written, want := range map[string]string{
 		"id": "conf/id", "../id": "id", "/etc/id": "/etc/id", "~/id": "~/id", "": "",

@@ -174,7 +174,7 @@ func (r *resolver) unknownGroup(at strict.Path, name string) {
 func (r *resolver) addresses(p *Placed, spec HostSpec) {
 	address, nodeIP := p.At.Key("address"), p.At.Key("nodeIP")
 	p.NodeIPAt = nodeIP
-	why, suggestion := checkAddress(spec.Address)
+	why, suggestion := checkAddress(spec.Address, "ssh")
 	if why != "" {
 		r.check.Suggest(address, suggestion, "the address %q %s", spec.Address, why)
 	}
@@ -276,10 +276,13 @@ func (r *resolver) needsNode(at strict.Path, settings forNode, why string) {
 	}
 }
 
-// door is the way in to a host: several may be reached through ports of one address.
+// door is the way in to a host: several may be reached through ports of one address, and behind two
+// bastions an address may be that of two hosts.
 type door struct {
-	address string
-	port    int
+	address     string
+	port        int
+	bastion     string
+	bastionPort int
 }
 
 // unique refuses two hosts with the same name, the same way in, or the same node IP.
@@ -292,7 +295,7 @@ func (r *resolver) unique(hosts []Placed) {
 		}
 		shared := false
 		if h.Address != "" {
-			in := door{canonicalAddress(h.Address), h.SSH.Port}
+			in := door{canonicalAddress(h.Address), h.SSH.Port, canonicalAddress(h.SSH.Bastion.Address), h.SSH.Bastion.Port}
 			shared = r.taken(claim(doors, in, address), address, "the address "+in.address)
 		}
 		// Two hosts that share an address, and take their node IP from it, have one fault.

@@ -183,8 +183,10 @@ func documentOf(source inventory.Source, p inventory.Placed) hostDocument {
 // sshKeys are the keys of an inventory that say how to log in.
 func sshKeys() [][]string {
 	return [][]string{
-		{"user"}, {"port"}, {"keyFile"}, {"passphrase"}, {"password"}, {"agent"}, {"sudo", "password"},
+		{"user"}, {"port"}, {"keyFile"}, {"certificateFile"}, {"passphrase"}, {"password"}, {"agent"}, {"sudo", "password"},
 		{"knownHosts"}, {"hostKey"}, {"trustOnFirstUse"},
+		{"bastion", "address"}, {"bastion", "user"}, {"bastion", "port"}, {"bastion", "keyFile"}, {"bastion", "passphrase"},
+		{"bastion", "password"}, {"bastion", "hostKey"}, {"configFile"},
 	}
 }
 

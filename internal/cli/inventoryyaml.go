@@ -125,48 +125,57 @@ func hostNode(source inventory.Source, p inventory.Placed) *yaml.Node {
 	for _, keys := range sshKeys() {
 		path := append([]string{"ssh"}, keys...)
 		if _, written := source.OriginOf(p, path...); written {
-			add(sshValue(p.SSH, keys[len(keys)-1], len(keys) > 1), path...)
+			if value := sshValue(p.SSH, strings.Join(keys, ".")); value != nil {
+				add(value, path...)
+			}
 		}
 	}
 	return n
 }
 
-// sshValue is a value of what says how to log in; ofSudo is a key of sudo. Paths are made whole, for the
-// file may be written anywhere.
-func sshValue(s inventory.SSH, key string, ofSudo bool) *yaml.Node {
+// sshValue is a value of what says how to log in; nil is one of a bastion that another has replaced. Paths
+// are made whole, for the file may be written anywhere.
+func sshValue(s inventory.SSH, key string) *yaml.Node {
+	text := func(value string) *yaml.Node {
+		if value == "" {
+			return nil
+		}
+		return scalar(value, "!!str")
+	}
+	file := func(path string) *yaml.Node {
+		if path == "" {
+			return nil
+		}
+		return scalar(whole(path), "!!str")
+	}
+	number := func(n int) *yaml.Node {
+		if n == 0 {
+			return nil
+		}
+		return scalar(strconv.Itoa(n), "!!int")
+	}
 	ref := func(r inventory.Ref) *yaml.Node {
 		if r.Source == inventory.RefFile {
 			r.Name = whole(r.Name)
 		}
-		return scalar(r.String(), "!!str")
+		return text(r.String())
 	}
-	switch key {
-	case "port":
-		return scalar(strconv.Itoa(s.Port), "!!int")
-	case "keyFile":
-		return scalar(whole(s.KeyFile), "!!str")
-	case "passphrase":
-		return ref(s.Passphrase)
-	case "password":
-		if ofSudo {
-			return ref(s.Sudo.Password)
+	var known *yaml.Node
+	if len(s.KnownHosts) > 0 {
+		known = &yaml.Node{Kind: yaml.SequenceNode}
+		for _, path := range s.KnownHosts {
+			known.Content = append(known.Content, file(path))
 		}
-		return ref(s.Password)
-	case "agent":
-		return scalar(strconv.FormatBool(s.Agent), "!!bool")
-	case "trustOnFirstUse":
-		return scalar(strconv.FormatBool(s.TrustOnFirstUse), "!!bool")
-	case "hostKey":
-		return scalar(s.HostKey, "!!str")
-	case "knownHosts":
-		seq := &yaml.Node{Kind: yaml.SequenceNode}
-		for _, file := range s.KnownHosts {
-			seq.Content = append(seq.Content, scalar(whole(file), "!!str"))
-		}
-		return seq
-	default:
-		return scalar(s.User, "!!str")
 	}
+	boolean := func(b bool) *yaml.Node { return scalar(strconv.FormatBool(b), "!!bool") }
+	return map[string]*yaml.Node{
+		"user": text(s.User), "port": number(s.Port), "keyFile": file(s.KeyFile), "certificateFile": file(s.CertificateFile),
+		"passphrase": ref(s.Passphrase), "password": ref(s.Password), "sudo.password": ref(s.Sudo.Password), "agent": boolean(s.Agent),
+		"hostKey": text(s.HostKey), "trustOnFirstUse": boolean(s.TrustOnFirstUse), "knownHosts": known, "configFile": file(s.ConfigFile),
+		"bastion.address": text(s.Bastion.Address), "bastion.user": text(s.Bastion.User), "bastion.port": number(s.Bastion.Port),
+		"bastion.keyFile": file(s.Bastion.KeyFile), "bastion.hostKey": text(s.Bastion.HostKey),
+		"bastion.passphrase": ref(s.Bastion.Passphrase), "bastion.password": ref(s.Bastion.Password),
+	}[key]
 }
 
 // whole makes a path that leads to the same file from everywhere.

@@ -21,6 +21,7 @@ import (
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/report"
+	"kubewright/internal/ssh"
 	"kubewright/inventory"
 	"kubewright/phases"
 )
@@ -80,7 +81,8 @@ type run struct {
 	terminal *report.Terminal
 	times    report.PhaseTimes
 	store    *artifact.Store
-	logFile  *os.File // nil when none could be written
+	logFile  *os.File      // nil when none could be written
+	bastions *ssh.Bastions // nil when nothing is reached over SSH
 	out, err io.Writer
 
 	// What a command leaves to be printed beside its result.
@@ -157,7 +159,12 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
 	options.Cluster, options.Dial = c, dialer.dial
-	return f.setUp(cmd, options, warnings)
+	r, err := f.setUp(cmd, options, warnings)
+	if err != nil {
+		return nil, err
+	}
+	r.bastions = dialer.bastions
+	return r, nil
 }
 
 // setUp is open once it is known which hosts of which cluster the command works on, and how they are
@@ -266,7 +273,7 @@ func (r *run) finish(res *result, failure error) error {
 	if r.showTimes && r.flags.output != formatJSON {
 		errs = append(errs, r.times.Print(r.err))
 	}
-	errs = append(errs, r.printStats())
+	errs = append(errs, r.printStats(), r.bastions.Close())
 	if r.logFile != nil {
 		errs = append(errs, r.logFile.Close())
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"strings"
+	"sync"
 
 	"kubewright/internal/host"
 	"kubewright/internal/secret"
@@ -13,20 +15,27 @@ import (
 	"kubewright/inventory"
 )
 
-// dialer opens SSH connections as the inventory says. The handshakes of all hosts share
-// one limit, so that a bastion or a busy sshd is not overrun.
+// dialer opens SSH connections as the inventory says. All hosts share the connections to their
+// bastions, and one limit of handshakes, so that a busy sshd is not overrun.
 type dialer struct {
-	limiter *ssh.Limiter
-	configs map[string]ssh.Config // by host
+	limiter  *ssh.Limiter
+	bastions *ssh.Bastions
+	configs  map[string]ssh.Config // by host
+
+	mu    sync.Mutex
+	files map[string]*ssh.ClientConfig // ssh_config files by path
 }
 
 // newDialer prepares the connections to hosts: every secret that is missing is found
 // before anything is dialled.
 func newDialer(hosts []inventory.Host) (*dialer, error) {
-	d := &dialer{limiter: ssh.NewLimiter(ssh.DefaultHandshakes), configs: map[string]ssh.Config{}}
+	d := &dialer{
+		limiter: ssh.NewLimiter(ssh.DefaultHandshakes), bastions: ssh.NewBastions(),
+		files: map[string]*ssh.ClientConfig{}, configs: map[string]ssh.Config{},
+	}
 	var errs []error
 	for _, h := range hosts {
-		config, err := sshConfig(h)
+		config, err := d.config(h)
 		errs = append(errs, err)
 		d.configs[h.Name] = config
 	}
@@ -38,18 +47,18 @@ func (d *dialer) dial(ctx context.Context, h inventory.Host) (host.Conn, error) 
 	config, ok := d.configs[h.Name]
 	if !ok {
 		var err error
-		if config, err = sshConfig(h); err != nil {
+		if config, err = d.config(h); err != nil {
 			return nil, fmt.Errorf("%s: %w", h.Name, err)
 		}
 	}
-	config.Limiter = d.limiter
+	config.Limiter, config.Bastions = d.limiter, d.bastions
 	return ssh.Dial(ctx, config)
 }
 
-// sshConfig turns what the inventory says into what a connection needs: secrets are read
-// from where they are kept, paths are made whole, OpenSSH's defaults are filled in. The
-// error names every secret that cannot be had.
-func sshConfig(h inventory.Host) (ssh.Config, error) {
+// config turns what the inventory says into what a connection needs: secrets are read
+// from where they are kept, paths are made whole, what the inventory does not say is taken from an
+// ssh_config file, OpenSSH's defaults are filled in. The error names every secret that cannot be had.
+func (d *dialer) config(h inventory.Host) (ssh.Config, error) {
 	s := h.SSH
 	config := ssh.Config{
 		Host: h.Name, Address: h.Address, Port: s.Port, User: s.User,
@@ -58,9 +67,6 @@ func sshConfig(h inventory.Host) (ssh.Config, error) {
 	}
 	for _, path := range s.KnownHosts {
 		config.KnownHosts = append(config.KnownHosts, expandHome(path))
-	}
-	if len(config.KnownHosts) == 0 {
-		config.KnownHosts = []string{expandHome("~/.ssh/known_hosts"), "/etc/ssh/ssh_known_hosts"}
 	}
 	var errs []error
 	resolve := func(ref inventory.Ref) secret.String {
@@ -72,10 +78,64 @@ func sshConfig(h inventory.Host) (ssh.Config, error) {
 	config.SudoPassword = resolve(s.Sudo.Password)
 	if s.KeyFile != "" {
 		config.Keys = []ssh.Key{{Path: expandHome(s.KeyFile), Passphrase: resolve(s.Passphrase)}}
-	} else {
-		config.Keys = ssh.DefaultKeys(expandHome("~/"))
+	}
+	if s.CertificateFile != "" {
+		config.Certificates = []string{expandHome(s.CertificateFile)}
+	}
+	bastion := config // its credentials, known hosts and trust
+	b := s.Bastion
+	bastion.Host, bastion.Address, bastion.Port, bastion.User, bastion.HostKey = "bastion "+b.Address, b.Address, b.Port, b.User, b.HostKey
+	bastion.SudoPassword = "" // nobody becomes root there
+	if b.KeyFile != "" || !b.Password.IsZero() {
+		bastion.Agent, bastion.Keys, bastion.Certificates = false, nil, nil
+		bastion.Password = resolve(b.Password)
+	}
+	if b.KeyFile != "" {
+		bastion.Keys = []ssh.Key{{Path: expandHome(b.KeyFile), Passphrase: resolve(b.Passphrase)}}
+	}
+	if b.Address != "" {
+		config.Via = []ssh.Config{} // whatever an ssh_config says
+	}
+	config, err := d.complete(config, s.ConfigFile, "root")
+	errs = append(errs, err)
+	if b.Address != "" && b.Address != inventory.NoBastion {
+		bastion, err = d.complete(bastion, s.ConfigFile, config.User)
+		errs = append(errs, err)
+		config.Via = bastion.Way()
 	}
 	return config, errors.Join(errs...)
+}
+
+// complete fills in what the inventory does not say: from an ssh_config file if there is one, else with
+// OpenSSH's defaults; user logs in where nobody says who.
+func (d *dialer) complete(config ssh.Config, path, user string) (ssh.Config, error) {
+	home := expandHome("~/")
+	if path == "" {
+		if config.User == "" {
+			config.User = user
+		}
+		return config.WithDefaultFiles(home), nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	file, ok := d.files[path]
+	if !ok {
+		var err error
+		if file, err = ssh.ReadClientConfig(expandHome(path), ssh.Environment{Home: home, User: ownName(), Lookup: os.LookupEnv}); err != nil {
+			return config, err
+		}
+		d.files[path] = file
+	}
+	config, err := file.Apply(config, user)
+	return config.WithDefaultFiles(home), err
+}
+
+// ownName is who runs kubewright, as ssh would log in to a jump host; "" where that is not known.
+func ownName() string {
+	if me, err := user.Current(); err == nil {
+		return me.Username
+	}
+	return os.Getenv("USER")
 }
 
 // resolveRef reads a secret from where the inventory says it is kept. Its errors name the

@@ -20,6 +20,14 @@ func TestSSHConfig(t *testing.T) {
 	t.Setenv("KW_LOGIN", "login secret")
 	t.Setenv("KW_PHRASE", "key secret")
 	sudo := write(t, "sudo", "sudo secret\r\n")
+	file := write(t, "config", "Host 192.0.2.1\n User filed\n Port 2200\n IdentityFile ~/keys/filed\n IdentitiesOnly yes\n ProxyJump gate\nHost gate\n Port 2022\n HostName 198.51.100.1\n")
+	gate := func(change func(c *ssh.Config)) []ssh.Config {
+		c := ssh.Config{Host: "bastion gate", Address: "gate", User: "ops", AgentSocket: "/run/agent", Keys: []ssh.Key{
+			{Path: "/home/ops/.ssh/id_ed25519", Optional: true}, {Path: "/home/ops/.ssh/id_ecdsa", Optional: true}, {Path: "/home/ops/.ssh/id_rsa", Optional: true},
+		}, KnownHosts: []string{"/home/ops/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"}}
+		change(&c)
+		return []ssh.Config{c}
+	}
 	optional := []ssh.Key{
 		{Path: "/home/ops/.ssh/id_ed25519", Optional: true},
 		{Path: "/home/ops/.ssh/id_ecdsa", Optional: true},
@@ -50,14 +58,55 @@ func TestSSHConfig(t *testing.T) {
 			inventory.SSH{User: "root", KnownHosts: []string{"/lab/known", "~/known"}, TrustOnFirstUse: true},
 			ssh.Config{User: "root", TrustOnFirstUse: true, Keys: optional, KnownHosts: []string{"/lab/known", "/home/ops/known"}},
 		},
+		"a certificate": {
+			inventory.SSH{User: "root", CertificateFile: "~/certs/c", Agent: true},
+			ssh.Config{User: "root", Certificates: []string{"/home/ops/certs/c"}, Agent: true, Keys: optional, KnownHosts: known},
+		},
+		"a bastion with the host's credentials": {
+			inventory.SSH{User: "ops", KeyFile: "/k", Password: inventory.Ref{Source: "env", Name: "KW_LOGIN"}, Sudo: inventory.Sudo{Password: inventory.Ref{Source: "file", Name: sudo}}, TrustOnFirstUse: true, Bastion: inventory.Bastion{Address: "gate"}},
+			ssh.Config{User: "ops", Keys: []ssh.Key{{Path: "/k"}}, Password: "login secret", SudoPassword: "sudo secret", TrustOnFirstUse: true, KnownHosts: known, Via: gate(func(c *ssh.Config) {
+				c.Keys, c.Password, c.TrustOnFirstUse = []ssh.Key{{Path: "/k"}}, "login secret", true
+			})},
+		},
+		"a bastion with its own": {
+			inventory.SSH{User: "ops", KeyFile: "/k", Password: inventory.Ref{Source: "env", Name: "KW_LOGIN"}, KnownHosts: []string{"/known"},
+				Bastion: inventory.Bastion{Address: "gate", User: "jumper", Port: 2022, KeyFile: "~/gate", Passphrase: inventory.Ref{Source: "env", Name: "KW_PHRASE"}, HostKey: "SHA256:abc"}},
+			ssh.Config{User: "ops", Keys: []ssh.Key{{Path: "/k"}}, Password: "login secret", KnownHosts: []string{"/known"}, Via: gate(func(c *ssh.Config) {
+				c.User, c.Port, c.HostKey, c.KnownHosts, c.Keys = "jumper", 2022, "SHA256:abc", []string{"/known"}, []ssh.Key{{Path: "/home/ops/gate", Passphrase: "key secret"}}
+			})},
+		},
+		"a bastion with a password": {
+			inventory.SSH{User: "ops", KeyFile: "/k", Agent: true, Bastion: inventory.Bastion{Address: "gate", Password: inventory.Ref{Source: "env", Name: "KW_LOGIN"}}},
+			ssh.Config{User: "ops", Keys: []ssh.Key{{Path: "/k"}}, Agent: true, KnownHosts: known, Via: gate(func(c *ssh.Config) { c.Password = "login secret" })},
+		},
+		"a configuration file": {
+			inventory.SSH{Agent: true, ConfigFile: file},
+			ssh.Config{User: "filed", Port: 2200, Keys: []ssh.Key{{Path: "/home/ops/keys/filed", Optional: true}}, KnownHosts: known, Via: gate(func(c *ssh.Config) {
+				c.Address, c.Port, c.User, c.Agent = "198.51.100.1", 2022, ownName(), true
+			})},
+		},
+		"a configuration file, and a bastion": {
+			inventory.SSH{User: "ops", Port: 22, KeyFile: "/k", ConfigFile: file, Bastion: inventory.Bastion{Address: "gate"}},
+			ssh.Config{User: "ops", Port: 22, Keys: []ssh.Key{{Path: "/k"}}, KnownHosts: known, Via: gate(func(c *ssh.Config) {
+				c.Address, c.Port, c.Keys = "198.51.100.1", 2022, []ssh.Key{{Path: "/k"}}
+			})},
+		},
+		"a configuration file, and no bastion": {
+			inventory.SSH{User: "ops", Port: 22, KeyFile: "/k", ConfigFile: file, Bastion: inventory.Bastion{Address: inventory.NoBastion}},
+			ssh.Config{User: "ops", Port: 22, Keys: []ssh.Key{{Path: "/k"}}, KnownHosts: known, Via: []ssh.Config{}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.want.Host, tt.want.Address, tt.want.AgentSocket = "cp1", "192.0.2.1", "/run/agent"
-			got, err := sshConfig(inventory.Host{Name: "cp1", Address: "192.0.2.1", SSH: tt.in})
+			d, err := newDialer(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(ssh.Config{}, "Limiter", "DialContext")); diff != "" {
+			got, err := d.config(inventory.Host{Name: "cp1", Address: "192.0.2.1", SSH: tt.in})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(ssh.Config{}, "Limiter", "Bastions", "DialContext")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -112,6 +161,19 @@ func TestNewDialerNamesEverySecretThatIsMissing(t *testing.T) {
 	told := messages(err)
 	if len(told) != 3 {
 		t.Errorf("three secrets are missing: %q", told)
+	}
+}
+
+// What is wrong with a configuration file is told with the host, the file and the line.
+func TestNewDialerNamesWhatIsWrongWithAConfigurationFile(t *testing.T) {
+	file := write(t, "config", "Host a\nProxyCommand nc %h %p\n")
+	host := func(name, file string) inventory.Host {
+		return inventory.Host{Name: name, Address: name, SSH: inventory.SSH{ConfigFile: file}}
+	}
+	_, err := newDialer([]inventory.Host{host("a", file), host("b", file), host("c", file+"x")})
+	told := messages(err)
+	if len(told) != 2 || !strings.Contains(told[0], "a: ssh configuration: "+file+":2: ProxyCommand") || !strings.Contains(told[1], file+"x") {
+		t.Errorf("%q", told)
 	}
 }
 
