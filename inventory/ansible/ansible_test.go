@@ -89,6 +89,9 @@ func show(h inventory.Placed) string {
 	words := []string{h.Name, h.Address, "ip=" + h.NodeIP.String(), fmt.Sprint(h.Roles), fmt.Sprint(h.Groups), fmt.Sprint(h.Labels), fmt.Sprint(h.Taints),
 		"user=" + s.User, fmt.Sprintf("port=%d", s.Port), "key=" + s.KeyFile, "password=" + s.Password.String(), "passphrase=" + s.Passphrase.String(),
 		"sudo=" + s.Sudo.Password.String(), fmt.Sprintf("trust=%v", s.TrustOnFirstUse)}
+	if b := s.Bastion; b.Address != "" {
+		words = append(words, strings.TrimSpace(fmt.Sprintf("bastion=%s@%s:%d %s%s", b.User, b.Address, b.Port, b.KeyFile, b.Password)))
+	}
 	return strings.Join(slices.DeleteFunc(words, func(w string) bool {
 		return strings.HasSuffix(w, "=") || slices.Contains([]string{"ip=" + h.Address, "map[]", "[]", "user=root", "port=22", "trust=false"}, w)
 	}), " ")
@@ -223,10 +226,18 @@ spare ansible_host=192.0.2.9
 [kube_control_plane]
 cp1
 [bastion]
-bastion ansible_host=192.0.2.100 ansible_password=hunter2
+bastion ansible_host=192.0.2.100 ansible_user=jumper ansible_port=2022 ansible_password="{{ lookup('env', 'GATE') }}"
 `}, "i.ini", `
-cp1 192.0.2.1 ip=10.0.0.1 [control-plane] [k8s_cluster kube_control_plane] user=ubuntu
-warning: i.ini:6:1: bastion: kubewright does not go through a bastion: this machine must reach the hosts itself, through a VPN for instance
+cp1 192.0.2.1 ip=10.0.0.1 [control-plane] [k8s_cluster kube_control_plane] user=ubuntu bastion=jumper@192.0.2.100:2022 env:GATE
+`},
+		"two bastions, of which one is in the cluster": {memory{"i.ini": "[kube_control_plane]\na ansible_host=10.0.0.1\n[kube_node]\nb ansible_host=10.0.0.2\n[bastion]\na\nc\n[all:vars]\nansible_ssh_private_key_file=/k\n"}, "i.ini", `
+a 10.0.0.1 [control-plane] [bastion k8s_cluster kube_control_plane] key=/k bastion=@none:0
+b 10.0.0.2 [worker] [k8s_cluster kube_node] key=/k bastion=@10.0.0.1:0 /k
+warning: i.ini:5:1: bastion: of several bastions the first is used, which is a
+`},
+		"jump hosts": {memory{"i.ini": "[kube_control_plane]\na ansible_host=10.0.0.1 ansible_ssh_common_args='-o ProxyJump=ops@gate.example.com:2022 -o StrictHostKeyChecking=no'\n[kube_node]\nb ansible_host=10.0.0.2 ansible_ssh_common_args='-J gate'\n"}, "i.ini", `
+a 10.0.0.1 [control-plane] [k8s_cluster kube_control_plane] trust=true bastion=ops@gate.example.com:2022
+b 10.0.0.2 [worker] [k8s_cluster kube_node] bastion=@gate:0
 `},
 		"etcd on hosts of its own": {memory{"i.ini": "[kube_control_plane]\na ansible_host=10.0.0.1\n[etcd]\ne[1:3] ansible_host=10.0.1.1\ne2 ansible_host=10.0.1.2\ne3 ansible_host=10.0.1.3\n[all:vars]\nnode_labels={'x': 'y'}\nnode_taints=['k:NoSchedule']\n"}, "i.ini", `
 a 10.0.0.1 [control-plane] [k8s_cluster kube_control_plane] map[x:y] [k:NoSchedule]

@@ -251,14 +251,53 @@ func (i *importer) convert() {
 		i.noMembers()
 		return
 	}
-	if g, ok := i.world.groups[groupBastion]; ok && len(i.world.members(g)) > 0 {
-		i.warn(g.origin, "kubewright does not go through a bastion: this machine must reach the hosts itself, through a VPN for instance")
-	}
+	i.bastion(groups)
 	i.findLead()
 	for _, m := range i.members {
 		i.host(m)
 	}
 	i.settings()
+}
+
+// bastion makes the bastion of all hosts of the first host of Kubespray's group for it. One that is in
+// the cluster too is reached directly.
+func (i *importer) bastion(groups map[string][]*group) {
+	g, ok := i.world.groups[groupBastion]
+	if !ok {
+		return
+	}
+	in := i.world.members(g)
+	at := slices.IndexFunc(i.order, func(name string) bool { _, ok := in[name]; return ok })
+	if at < 0 {
+		return
+	}
+	h := i.world.hosts[i.order[at]]
+	if len(in) > 1 {
+		i.warn(g.origin, "of several bastions the first is used, which is "+h.name)
+	}
+	m := &member{templates: templates{host: h, vars: i.effective(h, groups[h.name])}, world: i.world, tree: i.tree, spec: i.tree.Mapping(h.origin)}
+	i.tree.Set(m.spec, "address", i.tree.Text(h.name, h.origin))
+	for _, r := range hostRules() {
+		key := strings.TrimPrefix(r.To, "ssh.")
+		if !slices.Contains([]string{"address", "user", "port", "keyFile", "passphrase", "password"}, key) {
+			continue
+		}
+		if v, ok := m.variable(r); ok {
+			err := r.host(m, m.value(v))
+			i.record(v, Rule{To: "defaults.ssh.bastion." + key}, err)
+		}
+	}
+	spec := i.tree.Mapping(h.origin)
+	i.tree.Set(spec, "address", strict.Get(m.spec, "address"))
+	if login := strict.Get(m.spec, "ssh"); login != nil {
+		spec.Content = append(spec.Content, login.Content...)
+	}
+	i.tree.SetBelow(i.tree.Root, spec, "defaults", "ssh", "bastion")
+	for _, other := range i.members {
+		if other.host == h {
+			i.tree.SetBelow(other.spec, i.tree.Text(inventory.NoBastion, g.origin), "ssh", "bastion", "address")
+		}
+	}
 }
 
 // noMembers refuses an inventory in which no host has a role.

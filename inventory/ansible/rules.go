@@ -62,7 +62,7 @@ func hostRules() []Rule {
 		{Names: []string{"ansible_ssh_private_key_passphrase", "ansible_private_key_passphrase"}, To: "ssh.passphrase", Note: secretNote, host: secret("ssh", "passphrase")},
 		{Names: []string{"ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"}, To: "ssh.sudo.password", Note: secretNote, host: secret("ssh", "sudo", "password")},
 		{Names: []string{"ansible_host_key_checking", "ansible_ssh_host_key_checking"}, To: "ssh.trustOnFirstUse", Note: "when false: a host's key is accepted once, and verified from then on", host: hostKeyChecking},
-		{Names: []string{"ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"}, To: "ssh.trustOnFirstUse", Note: "of `-o StrictHostKeyChecking=no` (or `accept-new`); other options are unsupported", host: sshArgs},
+		{Names: []string{"ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"}, To: "ssh.trustOnFirstUse", Note: "of `-o StrictHostKeyChecking=no` (or `accept-new`); `-o ProxyJump=HOST` (or `-J HOST`) becomes `ssh.bastion`; other options are unsupported", host: sshArgs},
 		{Names: []string{"ansible_become"}, Note: "a user other than root becomes root with sudo in any case", host: become},
 		{Names: []string{"ansible_become_user"}, Note: "it is root", host: only("kubewright becomes root", "root")},
 		{Names: []string{"ansible_become_method"}, Note: "it is sudo", host: only("kubewright becomes root with sudo", "sudo", "ansible.builtin.sudo", "community.general.sudo")},
@@ -150,26 +150,56 @@ func sshArgs(m *member, v value) error {
 	if err != nil {
 		return err
 	}
-	trusted := false
-	rest := strings.Fields(strings.ReplaceAll(text, "-o ", "-o"))
+	trusted, jumps := false, false
+	rest := strings.Fields(strings.NewReplacer("-o ", "-o", "-J ", "-oProxyJump=", "-J", "-oProxyJump=").Replace(text))
 	for _, option := range rest {
 		key, setting, _ := strings.Cut(strings.Trim(strings.TrimPrefix(option, "-o"), `"'`), "=")
 		switch strings.ToLower(key + "=" + setting) {
 		case "stricthostkeychecking=no", "stricthostkeychecking=accept-new", "stricthostkeychecking=off":
 			trusted = true
 		case "stricthostkeychecking=yes", "userknownhostsfile=/dev/null", "controlmaster=auto", "-c=":
-		case "proxyjump=" + strings.ToLower(setting), "proxycommand=" + strings.ToLower(setting), "-j=":
-			return unsupported("hosts are reached directly; give addresses that this machine reaches, through a VPN for instance")
+		case "proxyjump=" + strings.ToLower(setting):
+			if !m.jump(v, setting) {
+				return unsupported("one jump host is understood, as [user@]host[:port]; give an ssh_config file with the others as ssh.configFile")
+			}
+			jumps = true
+		case "proxycommand=" + strings.ToLower(setting):
+			return unsupported("name the hosts on the way with ProxyJump, here or in an ssh_config file that is given as ssh.configFile")
 		default:
 			if !strings.HasPrefix(strings.ToLower(key), "control") {
-				return unsupported("of the options of ssh only StrictHostKeyChecking is understood")
+				return unsupported("of the options of ssh only StrictHostKeyChecking and ProxyJump are understood")
 			}
 		}
 	}
-	if !trusted {
+	switch {
+	case trusted:
+		return m.trust(v)
+	case !jumps:
 		return ignored("host keys are verified in any case")
 	}
-	return m.trust(v)
+	return nil
+}
+
+// jump makes a bastion of a jump host, [user@]host[:port]; false says that it is none, or several.
+func (m *member) jump(v value, written string) bool {
+	user, address, named := strings.Cut(written, "@")
+	if !named {
+		user, address = "", written
+	}
+	address, port, numbered := strings.Cut(address, ":")
+	if address == "" || strings.ContainsAny(address, ",[]@") || strings.Contains(port, ":") || named && user == "" || numbered && (port == "" || strings.Trim(port, "0123456789") != "") {
+		return false
+	}
+	bastion := m.tree.Mapping(v.origin())
+	m.tree.Set(bastion, "address", m.tree.Text(address, v.origin()))
+	if named {
+		m.tree.Set(bastion, "user", m.tree.Text(user, v.origin()))
+	}
+	if numbered {
+		m.tree.Set(bastion, "port", m.tree.Add(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: port}, v.origin()))
+	}
+	m.tree.SetBelow(m.spec, bastion, "ssh", "bastion")
+	return true
 }
 
 func become(_ *member, v value) error {

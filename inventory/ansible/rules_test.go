@@ -120,7 +120,7 @@ http_proxy: http://proxy:3128
 my_own: 1
 access_ip:
 ansible_become: false
-`, "host_vars/a.yml": "ip: 10.0.0.1\naccess_ip: 10.0.0.9\nansible_ssh_common_args: -o ProxyJump=j\n", "group_vars/nobody.yml": "x: 1\n", "host_vars/b.yml": "kube_apiserver_port: 443\n"}
+`, "host_vars/a.yml": "ip: 10.0.0.1\naccess_ip: 10.0.0.9\nansible_ssh_common_args: -o ProxyJump=j,k\n", "group_vars/nobody.yml": "x: 1\n", "host_vars/b.yml": "kube_apiserver_port: 443\n"}
 	imported, faults := ansible.Format{}.Load("i", files.files())
 	if faults != nil {
 		t.Fatal(faults)
@@ -145,12 +145,12 @@ group_vars/all.yml:13:17 ansible_become (all) ignored: a user other than root be
 group_vars/nobody.yml:1:4 x (nobody) ignored: the inventory has no group or host called nobody
 host_vars/a.yml:1:5 ip (a) understood: hosts[].nodeIP
 host_vars/a.yml:2:12 access_ip (a) unsupported: differs from ip (10.0.0.1), by which the nodes reach each other here
-host_vars/a.yml:3:26 ansible_ssh_common_args (a) unsupported: hosts are reached directly; give addresses that this machine reaches, through a VPN for instance
+host_vars/a.yml:3:26 ansible_ssh_common_args (a) unsupported: one jump host is understood, as [user@]host[:port]; give an ssh_config file with the others as ssh.configFile
 host_vars/b.yml:1:22 kube_apiserver_port (b) ignored: the value of a counts for the cluster
 i:2:16 ansible_host (a) understood: hosts[].address
 i:4:16 ansible_host (b) understood: hosts[].address
 i:8:14 kube_version (b_only) ignored: another value wins, or no host of the cluster has this one
-i:10:16 ansible_user (j) ignored: another value wins, or no host of the cluster has this one`, "\n")
+i:10:16 ansible_user (j) understood: defaults.ssh.bastion.user`, "\n")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -161,7 +161,6 @@ i:10:16 ansible_user (j) ignored: another value wins, or no host of the cluster 
 	wantWarnings := []string{
 		"host_vars/b.yml:1:22: kube_apiserver_port: b has another value than a, which counts for the cluster",
 		`i: kubewright does not do what these variables ask for: access_ip, ansible_ssh_common_args, container_manager, helm_enabled, http_proxy, kube_feature_gates; "kubewright inventory show" says of each why`,
-		"i:9:1: bastion: kubewright does not go through a bastion: this machine must reach the hosts itself, through a VPN for instance",
 	}
 	if diff := cmp.Diff(wantWarnings, warnings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
