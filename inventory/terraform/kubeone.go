@@ -56,20 +56,20 @@ type kubeOneMachines struct {
 	Port           *int              `yaml:"ssh_port" rule:"min=1,max=65535"`
 	PrivateKeyFile *string           `yaml:"ssh_private_key_file"`
 	AgentSocket    *string           `yaml:"ssh_agent_socket"`
-	CertFile       string            `yaml:"ssh_cert_file"`
-	Bastion        string            `yaml:"bastion"`
+	CertFile       *string           `yaml:"ssh_cert_file"`
+	Bastion        *string           `yaml:"bastion"`
+	BastionPort    *int              `yaml:"bastion_port" rule:"min=1,max=65535"`
+	BastionUser    *string           `yaml:"bastion_user"`
+	BastionHostKey *string           `yaml:"bastion_host_key"`
+	BastionKeyFile *string           `yaml:"bastion_private_key_file"`
 	Kubelet        map[string]any    `yaml:"kubelet"`
 	Labels         map[string]string `yaml:"labels"`
 	Annotations    map[string]string `yaml:"annotations" rule:"multiline"`
-	// These are KubeOne's, and mean nothing here: the system is asked for what it is, host keys
-	// come from known_hosts, and a bastion is refused.
+	// These are KubeOne's, and mean nothing here: the system is asked for what it is, and host keys
+	// come from known_hosts.
 	IPv6Addresses   any `yaml:"ipv6_addresses"`
 	OperatingSystem any `yaml:"operating_system"`
 	HostKeys        any `yaml:"ssh_hosts_keys"`
-	BastionPort     any `yaml:"bastion_port"`
-	BastionUser     any `yaml:"bastion_user"`
-	BastionHostKey  any `yaml:"bastion_host_key"`
-	BastionKeyFile  any `yaml:"bastion_private_key_file"`
 }
 
 // kubeOneControlPlane are the control planes, and things KubeOne wants to know of the cluster.
@@ -203,8 +203,15 @@ func (r *kubeOneReader) place(at strict.Path, key string, i int) {
 	r.origins[host.Key("name").String()] = at.Key("hostnames").Index(i)
 	r.origins[host.Key("address").String()] = at.Key(key).Index(i)
 	r.origins[host.Key("nodeIP").String()] = at.Key(key).Index(i)
-	for to, from := range map[string]string{"user": "ssh_user", "port": "ssh_port", "keyFile": "ssh_private_key_file", "agent": "ssh_agent_socket"} {
+	for to, from := range map[string]string{
+		"user": "ssh_user", "port": "ssh_port", "keyFile": "ssh_private_key_file", "certificateFile": "ssh_cert_file", "agent": "ssh_agent_socket",
+	} {
 		r.origins[host.Key("ssh", to).String()] = at.Key(from)
+	}
+	for to, from := range map[string]string{
+		"address": "bastion", "user": "bastion_user", "port": "bastion_port", "keyFile": "bastion_private_key_file", "hostKey": "bastion_host_key",
+	} {
+		r.origins[host.Key("ssh", "bastion", to).String()] = at.Key(from)
 	}
 }
 
@@ -212,7 +219,13 @@ func (r *kubeOneReader) place(at strict.Path, key string, i int) {
 func (m kubeOneMachines) host(i int, address string) inventory.HostSpec {
 	spec := inventory.HostSpec{
 		Name: m.Hostnames[i], Address: address, Labels: m.Labels, Annotations: m.Annotations,
-		SSH: inventory.SSHSpec{User: given(m.User), Port: m.Port, KeyFile: given(m.PrivateKeyFile)},
+		SSH: inventory.SSHSpec{User: given(m.User), Port: m.Port, KeyFile: given(m.PrivateKeyFile), CertificateFile: given(m.CertFile)},
+	}
+	if given(m.Bastion) != nil { // without one, the rest has defaults in KubeOne's modules
+		spec.SSH.Bastion = inventory.BastionSpec{
+			Address: m.Bastion, User: given(m.BastionUser), Port: m.BastionPort,
+			KeyFile: given(m.BastionKeyFile), HostKey: given(m.BastionHostKey),
+		}
 	}
 	if i < len(m.PrivateAddress) {
 		spec.NodeIP = m.PrivateAddress[i]
@@ -226,12 +239,6 @@ func (m kubeOneMachines) host(i int, address string) inventory.HostSpec {
 
 // unsupported refuses what the hosts would need to be as KubeOne would have made them.
 func (r *kubeOneReader) unsupported(at strict.Path, m kubeOneMachines) {
-	if m.Bastion != "" {
-		r.check.Refuse(at.Key("bastion"), "logging in through a bastion is not supported: run kubewright where it reaches the hosts itself")
-	}
-	if m.CertFile != "" {
-		r.check.Refuse(at.Key("ssh_cert_file"), "logging in with a certificate file is not supported: load it into your SSH agent")
-	}
 	for key, value := range m.Kubelet {
 		if value != nil {
 			r.check.Refuse(at.Key("kubelet", key), "settings of the kubelet stand in the cluster file: write them to spec.kubelet.config there")

@@ -123,7 +123,8 @@ func quoted(names []string) []string {
 	return shown
 }
 
-// encode writes the outputs as JSON that is YAML too: no escapes of surrogates, which YAML lacks.
+// encode writes the outputs as JSON that is YAML too: no escapes of surrogates, which YAML lacks, and
+// escapes for what YAML does not allow in a file, so that it is refused where it stands.
 func encode(outputs map[string]json.RawMessage) ([]byte, error) {
 	decoded := map[string]any{}
 	for name, raw := range outputs {
@@ -139,8 +140,18 @@ func encode(outputs map[string]json.RawMessage) ([]byte, error) {
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", " ") // YAML bounds the length of a key's line
-	err := encoder.Encode(decoded)
-	return out.Bytes(), err
+	if err := encoder.Encode(decoded); err != nil {
+		return nil, err
+	}
+	var plain bytes.Buffer
+	for _, r := range out.String() {
+		if r >= 0x7F && r < 0xA0 || r == 0xFEFF || r == 0xFFFE || r == 0xFFFF {
+			fmt.Fprintf(&plain, `\u%04x`, r)
+			continue
+		}
+		plain.WriteRune(r)
+	}
+	return plain.Bytes(), nil
 }
 
 // readContract reads the output kubewright.

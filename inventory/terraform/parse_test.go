@@ -235,6 +235,26 @@ func TestKubeOne(t *testing.T) {
 	}
 }
 
+// A bastion is that of every host of its kind; without one, the rest of it means nothing.
+func TestKubeOneBastion(t *testing.T) {
+	plane := func(bastion string) string {
+		return wrap("kubeone_hosts", `{"control_plane": {"hostnames": ["a"], "public_address": ["192.0.2.1"], "ssh_cert_file": "id-cert.pub", "bastion_port": 2022, `+
+			`"bastion_user": "jumper", "bastion_private_key_file": "gate", "bastion_host_key": "ssh-ed25519 AAAA", "bastion": `+bastion+`}}`)
+	}
+	for bastion, want := range map[string]inventory.Bastion{
+		`"gate.example.com"`: {Address: "gate.example.com", Port: 2022, User: "jumper", KeyFile: "infra/gate", HostKey: "ssh-ed25519 AAAA"},
+		`""`:                 {}, "null": {},
+	} {
+		placed, _, faults := resolve(t, plane(bastion))
+		if faults != "" {
+			t.Fatal(faults)
+		}
+		if diff := cmp.Diff(want, placed[0].SSH.Bastion); diff != "" || placed[0].SSH.CertificateFile != "infra/id-cert.pub" {
+			t.Errorf("certificate %q, bastion (-want +got):\n%s", placed[0].SSH.CertificateFile, diff)
+		}
+	}
+}
+
 func TestKubeOneWrongShapes(t *testing.T) {
 	plane := func(fields string) string {
 		return wrap("kubeone_hosts", `{"control_plane": {`+fields+`}}`)
@@ -257,8 +277,11 @@ func TestKubeOneWrongShapes(t *testing.T) {
 		"node IP":       {plane(good + `, "private_address": ["x"]`), "kubeone_hosts.value.control_plane.private_address[0]: the node IP x is not an IP address"},
 		"user":          {plane(good + `, "ssh_user": "a b"`), `kubeone_hosts.value.control_plane.ssh_user: "a b" is no user name`},
 		"label":         {plane(good + `, "labels": {"k": "a b"}`), "kubeone_hosts.value.control_plane.labels.k: the value of a label"},
-		"bastion":       {plane(good + `, "bastion": "192.0.2.9"`), "kubeone_hosts.value.control_plane.bastion: logging in through a bastion is not supported"},
-		"certificate":   {plane(good + `, "ssh_cert_file": "x"`), "kubeone_hosts.value.control_plane.ssh_cert_file: logging in with a certificate file is not supported"},
+		"bastion":       {plane(good + `, "bastion": "192.0.2.9:22"`), "kubeone_hosts.value.control_plane.bastion: the address \"192.0.2.9:22\" has a port"},
+		"bastion user":  {plane(good + `, "bastion": "192.0.2.9", "bastion_user": "a b"`), `kubeone_hosts.value.control_plane.bastion_user: "a b" is no user name`},
+		"bastion port":  {plane(good + `, "bastion": "192.0.2.9", "bastion_port": 0`), "kubeone_hosts.value.control_plane.bastion_port: "},
+		"bastion key":   {plane(good + `, "bastion": "192.0.2.9", "bastion_host_key": "x"`), "kubeone_hosts.value.control_plane.bastion_host_key: this is no host key"},
+		"certificate":   {plane(good + `, "ssh_cert_file": "~x"`), "kubeone_hosts.value.control_plane.ssh_cert_file: of the paths that begin with ~"},
 		"kubelet":       {plane(good + `, "kubelet": {"max_pods": 250, "eviction_hard": null}`), "kubeone_hosts.value.control_plane.kubelet.max_pods: settings of the kubelet stand in the cluster file"},
 		"static worker": {strings.TrimSuffix(plane(good), "}") + `, "kubeone_static_workers": {"value": {"w": {"hostnames": ["b"], "private_address": ["10.0.0.300"]}}}}`, `kubeone_static_workers.value.w.private_address[0]: the address "10.0.0.300" is not an IP address`},
 		"group's name":  {strings.TrimSuffix(plane(good), "}") + `, "kubeone_static_workers": {"value": {"w 1": {"hostnames": ["b"], "private_address": ["10.0.0.3"]}}}}`, `kubeone_static_workers.value["w 1"]: a group's name must be of letters`},
