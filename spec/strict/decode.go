@@ -43,7 +43,7 @@ type decoder struct {
 // at is where a node stands, in the document or in the file that it was taken from.
 func (d *decoder) at(n *yaml.Node) position {
 	if o, ok := d.origins[n]; ok {
-		return position{line: o.Line, column: o.Column, file: o.File, name: o.Name}
+		return position{line: o.Line, column: o.Column, file: o.File, name: o.shownName()}
 	}
 	return position{line: n.Line, column: n.Column}
 }

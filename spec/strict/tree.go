@@ -34,8 +34,11 @@ func (o Origin) String() string {
 
 // Fault returns a fault of the value.
 func (o Origin) Fault(message, suggestion string) Fault {
-	return Fault{File: o.File, Line: o.Line, Column: o.Column, Path: visible(o.Name), Message: visible(message), Suggestion: visible(suggestion)}
+	return Fault{File: o.File, Line: o.Line, Column: o.Column, Path: o.shownName(), Message: visible(message), Suggestion: visible(suggestion)}
 }
+
+// shownName is the name on one line, unlike a message.
+func (o Origin) shownName() string { return strings.ReplaceAll(visible(o.Name), "\n", `\n`) }
 
 // visible shows what does not print by its escape: names come from files that nobody has checked.
 func visible(text string) string {
