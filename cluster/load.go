@@ -120,7 +120,7 @@ func (l *loader) read() error {
 	}
 	switch {
 	case err != nil && l.imported == nil && !l.in.HostsUnread: // an inventory of ours says nothing of the cluster
-		return unread
+		return append(unread, l.faults...) // it may be another's that could not be told for its faults
 	case err != nil:
 		l.in.Spec, l.ofSpec = l.specOfInventory()
 	case l.imported != nil && l.imported.Cluster.Root != nil:
