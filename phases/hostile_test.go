@@ -125,7 +125,8 @@ func filled(text string) string {
 	).Replace(text)
 }
 
-const login = `{user: root, keyFile: keys/id, passphrase: "env:P", password: "file:secrets/x", sudo: {password: "env:S"}, knownHosts: [known], hostKey: "SHA256:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY"}`
+const login = `{user: root, keyFile: keys/id, certificateFile: keys/id-cert.pub, passphrase: "env:P", password: "file:secrets/x", sudo: {password: "env:S"}, knownHosts: [known], hostKey: "SHA256:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY", configFile: ssh_config,
+  bastion: {address: gate.example.com, user: jumper, keyFile: keys/gate, passphrase: "env:P", password: "file:secrets/x", hostKey: "SHA256:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY"}}`
 
 // load reads a cluster from files in memory.
 func load(versions *catalog.Catalog, files map[string]string) (*cluster.Cluster, error) {
@@ -302,8 +303,16 @@ func written(t *testing.T, document any, hostile string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return strings.Replace(string(text), `"`+mark+`"`, asciiQuoted(hostile), 1)
+}
+
+// asciiQuoted is a text between YAML's double quotes.
+func asciiQuoted(text string) string {
+	if !utf8.ValidString(text) {
+		return `"` + text + `"`
+	}
 	var b strings.Builder
-	for _, r := range hostile {
+	for _, r := range text {
 		switch {
 		case r == '"' || r == '\\':
 			b.WriteString(`\` + string(r))
@@ -313,11 +322,7 @@ func written(t *testing.T, document any, hostile string) string {
 			b.WriteRune(r)
 		}
 	}
-	if !utf8.ValidString(hostile) {
-		b.Reset()
-		b.WriteString(hostile)
-	}
-	return strings.Replace(string(text), mark, b.String(), 1)
+	return `"` + b.String() + `"`
 }
 
 func checkRefusal(t *testing.T, p place, hostile string, err error, files map[string]string) {
