@@ -273,7 +273,10 @@ func (r *run) finish(res *result, failure error) error {
 	if r.showTimes && r.flags.output != formatJSON {
 		errs = append(errs, r.times.Print(r.err))
 	}
-	errs = append(errs, r.printStats(), r.bastions.Close())
+	errs = append(errs, r.printStats())
+	if r.bastions != nil {
+		errs = append(errs, r.bastions.Close())
+	}
 	if r.logFile != nil {
 		errs = append(errs, r.logFile.Close())
 	}
