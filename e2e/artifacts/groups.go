@@ -109,7 +109,7 @@ func serviceImage(ref, binary string, more ...string) Image {
 // groups is the table of everything that can be built for a release.
 func (r release) groups() []Group {
 	return []Group{
-		r.mirror(), r.registry(), r.pause(), r.testserver(),
+		r.mirror(), r.registry(), r.pause(), r.testserver(), r.agnhost(),
 		r.runc(), r.cniPlugins(), r.containerd(), r.etcd(), r.coredns(), r.calico(),
 		r.haproxy(), r.keepalived(),
 		r.kubernetes(), r.kubeadm(), r.terraform(),
@@ -313,5 +313,19 @@ func (r release) testserver() Group {
 		Binaries: []Binary{{"testserver", "kubewright/e2e/testserver"}},
 		Sources:  []string{"../testserver"}, Tools: []string{"testserver"},
 		Images: []Image{image},
+	}
+}
+
+// agnhost is what the pods of vagrant/README.md run: the image of Kubernetes' own tests, without the
+// programs of Alpine that upstream's has beside it. Its tag is that of test/utils/image/manifest.go.
+func (r release) agnhost() Group {
+	return Group{
+		Name: "agnhost", Version: r.Kubernetes, Dir: "agnhost",
+		Binaries: []Binary{{"agnhost", "k8s.io/kubernetes/test/images/agnhost"}},
+		Images: []Image{{
+			Ref:        "registry.k8s.io/e2e-test-images/agnhost:" + r.AgnhostTag,
+			Content:    []Content{{Path: "agnhost", Binary: "agnhost"}, {Path: "uploads"}}, // where netexec keeps files
+			Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
+		}},
 	}
 }

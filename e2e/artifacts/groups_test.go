@@ -101,6 +101,7 @@ func TestImagesOfRelease(t *testing.T) {
 		"docker.io/library/haproxy:3.2.25-alpine",
 		"docker.io/osixia/keepalived:2.3.4",
 		"registry.k8s.io/coredns/coredns:v1.15.0",
+		"registry.k8s.io/e2e-test-images/agnhost:2.66.1",
 		"registry.k8s.io/etcd:3.7.3-0",
 		"registry.k8s.io/kube-apiserver:v1.37.2",
 		"registry.k8s.io/kube-controller-manager:v1.37.2",

@@ -27,6 +27,7 @@ type release struct {
 	HAProxy    string
 	Keepalived string
 	Registry   string
+	AgnhostTag string // of the image; its source is that of Kubernetes
 	Terraform  string // the last one under the Mozilla Public License
 }
 
@@ -37,7 +38,7 @@ func releases() []release {
 		CoreDNS: "1.15.0", Pause: "3.10.2",
 		Containerd: "2.4.2", Runc: "1.5.2", CNIPlugins: "1.9.1",
 		Calico: "3.28.5", HAProxy: "3.2.25", Keepalived: "2.3.4", Registry: "3.1.2",
-		Terraform: "1.5.7",
+		AgnhostTag: "2.66.1", Terraform: "1.5.7",
 	}}
 }
 
