@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -139,8 +140,8 @@ func table(text string, columns ...string) [][]string {
 	return rows
 }
 
-// wantUsable checks that the kubeconfig in a file opens the cluster from this machine.
-func (l *lab) wantUsable(t testing.TB, kubeconfig string) {
+// clientOf opens the cluster of the kubeconfig in a file.
+func clientOf(t testing.TB, kubeconfig string) (*kubernetes.Clientset, *rest.Config) {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -150,6 +151,13 @@ func (l *lab) wantUsable(t testing.TB, kubeconfig string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return client, config
+}
+
+// wantUsable checks that the kubeconfig in a file opens the cluster from this machine.
+func (l *lab) wantUsable(t testing.TB, kubeconfig string) {
+	t.Helper()
+	client, config := clientOf(t, kubeconfig)
 	explainFailure(t, &cluster{lab: l, client: client, config: config})
 	nodes, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	if err != nil {
