@@ -43,8 +43,8 @@ func planned(t *testing.T, file string) plan.Document {
 	return d
 }
 
-// leaves are the values of a document by their paths.
-func leaves(t *testing.T, d plan.Document) map[string]string {
+// planFields are the values of a document by their paths.
+func planFields(t *testing.T, d plan.Document) map[string]string {
 	t.Helper()
 	data, err := json.Marshal(d)
 	if err != nil {
@@ -78,7 +78,7 @@ func leaves(t *testing.T, d plan.Document) map[string]string {
 // before it lets anybody in, and whatever language all that is in: the plan is that of a quiet host.
 func TestThePlanIsThatOfAQuietHost(t *testing.T) {
 	silent := opensshHost(t, sshtest.OpenSSHOptions{}, "keyFile: key")
-	quiet, again := leaves(t, planned(t, silent)), leaves(t, planned(t, silent))
+	quiet, again := planFields(t, planned(t, silent)), planFields(t, planned(t, silent))
 	different := []string{} // each time: of new keys and certificates, of what is free on the machine
 	for at, value := range quiet {
 		if again[at] != value {
@@ -110,7 +110,7 @@ func TestThePlanIsThatOfAQuietHost(t *testing.T) {
 			if _, err := os.Stat(home + "/spoke"); err != nil && !slices.Contains([]string{"dash", "ksh", "mksh"}, shell) {
 				t.Errorf("the shell said nothing, so this test tested nothing: %v", err)
 			}
-			if diff := cmp.Diff(quiet, stable(leaves(t, noisy))); diff != "" {
+			if diff := cmp.Diff(quiet, stable(planFields(t, noisy))); diff != "" {
 				t.Errorf("(-quiet +noisy):\n%s", diff)
 			}
 		})
