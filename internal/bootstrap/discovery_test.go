@@ -1,6 +1,7 @@
 package bootstrap_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -110,7 +111,7 @@ func TestDiscover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Server != "https://cluster.test:6443" || string(info.CAPEM) != string(s.authority.CertPEM()) {
+	if info.Server != "https://cluster.test:6443" || !bytes.Equal(info.CAPEM, s.authority.CertPEM()) {
 		t.Errorf("found %+v", info)
 	}
 	if n := s.requests.Load(); n != 2 {
