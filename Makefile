@@ -209,7 +209,8 @@ e2e: build artifacts ## run the end-to-end tests on labs of their own; RUN picks
 		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
 	fi
 	export KUBEWRIGHT_TEST_LAB=1
-	go test -tags e2e -p 1 -run '$(RUN)' -timeout 60m -v -count=1 ./e2e/lab ./e2e
+	# Two tests at a time of those that have labs of their own; the third waits for all others.
+	go test -tags e2e -p 1 -parallel 3 -run '$(RUN)' -timeout 60m -v -count=1 ./e2e/lab ./e2e
 
 # Whole bring-ups, killed again and again, and cut off from a host for a minute in one phase after the
 # other: ten kills take two and a half minutes on two cores, a phase two.
@@ -227,7 +228,7 @@ e2e-ha: build artifacts ## let control planes die, and come and go, under client
 		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
 	fi
 	export KUBEWRIGHT_E2E_LONG=1 KUBEWRIGHT_E2E_DEATHS=6 KUBEWRIGHT_E2E_GROWTH=5
-	go test -tags e2e -run 'TestHighAvailability|TestGrowth|TestEndpointMigration|TestEtcdHosts|TestKubeVIP' -timeout 120m -v -count=1 ./e2e
+	go test -tags e2e -run 'TestHighAvailability|TestGrowth|TestEndpointMigration|TestEtcdHosts|TestKubeVIP' -parallel 1 -timeout 120m -v -count=1 ./e2e
 
 # kubeadm is no part of a cluster, so it is built here only.
 .PHONY: bench bench-quick

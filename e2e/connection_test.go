@@ -25,6 +25,7 @@ const (
 
 // Hosts whose connections drop, for a while or for good, or that reboot while they are changed.
 func TestConnections(t *testing.T) {
+	besideOthers(t)
 	l := newLab(t, labSpec{name: "e2e-connections", subnet: "10.127.0.0/24", controlPlanes: 1, workers: 2})
 	t.Run("Dropped", func(t *testing.T) { dropped(t, l) })
 	t.Run("DroppedForGood", func(t *testing.T) { droppedForGood(t, l) })

@@ -30,6 +30,7 @@ const localServer = "127.0.0.1:7443"
 // Clients notice nothing but connections that end; afterwards nothing refers to the way of before.
 func TestEndpointMigration(t *testing.T) {
 	long(t)
+	besideOthers(t)
 	l := newLab(t, labSpec{name: "e2e-ends", subnet: "10.135.0.0/24", controlPlanes: 3, workers: 1})
 	l.tool(t, "apply", "--yes").want(t, exitDone)
 	vip := l.vip(t)

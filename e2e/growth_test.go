@@ -27,6 +27,7 @@ const (
 // others cannot reach leaves the members as they were.
 func TestGrowth(t *testing.T) {
 	long(t)
+	besideOthers(t)
 	size := chaosNumber(t, "KUBEWRIGHT_E2E_GROWTH", growsTo)
 	if size != 3 && size != 5 {
 		t.Fatalf("KUBEWRIGHT_E2E_GROWTH=%d: want 3 or 5", size)

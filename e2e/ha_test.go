@@ -20,6 +20,7 @@ const longestInterruption = 10 * time.Second
 
 // Three control planes, of which any one may die, be replaced or be removed.
 func TestHighAvailability(t *testing.T) {
+	besideOthers(t)
 	l := newLab(t, labSpec{name: "e2e-ha", subnet: "10.129.0.0/24", controlPlanes: 3, workers: 2, vip: true})
 	for _, step := range []struct {
 		name string

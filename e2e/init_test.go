@@ -25,6 +25,7 @@ const (
 // A cluster made on its machines, one after the other, is taken over by apply, which finds what differs, and is
 // taken apart again on the machines.
 func TestInit(t *testing.T) {
+	besideOthers(t)
 	m := initiated{newLab(t, labSpec{name: "e2e-init", subnet: "10.142.0.0/24", controlPlanes: 1, workers: 2})}
 	before := m.prepare(t)
 	t.Run("DryRun", func(t *testing.T) {

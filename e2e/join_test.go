@@ -22,6 +22,7 @@ import (
 // every mistake that can be made with the line to paste, and after it was interrupted. Taken over by
 // apply, it lacks what only who has the authority's key can give it, and nothing afterwards.
 func TestJoin(t *testing.T) {
+	besideOthers(t)
 	l := newLab(t, labSpec{name: "e2e-join", subnet: "10.141.0.0/24", controlPlanes: 1, workers: 1})
 	l.tool(t, "apply", "--yes").want(t, exitDone)
 	c := l.connect(t)

@@ -19,7 +19,8 @@ const (
 // control planes by learners that are promoted, opened with the key of the uploaded authorities. A wrong key
 // leaves a machine on which join works. Taken over by apply, the first members are told of the last.
 func TestJoinControlPlanes(t *testing.T) {
-	m := initiated{newLab(t, labSpec{name: "e2e-join", subnet: "10.141.0.0/24", controlPlanes: 3, workers: 2})}
+	besideOthers(t)
+	m := initiated{newLab(t, labSpec{name: "e2e-joins", subnet: "10.145.0.0/24", controlPlanes: 3, workers: 2})}
 	m.prepare(t)
 	const way = "  controlPlane:\n    endpoint: " + joinName + ":6443\n    nodeEndpoint: endpoint\n"
 	for _, n := range m.nodes(t) {

@@ -23,6 +23,7 @@ import (
 // that address, which nobody has before the API has said who may: nothing waits for itself.
 func TestKubeVIP(t *testing.T) {
 	long(t)
+	besideOthers(t)
 	if dir := artifacts(); dir != "" {
 		image := filepath.Join(dir, "registry/docker/registry/v2/repositories/ghcr.io/kube-vip/kube-vip")
 		if _, err := os.Stat(image); err != nil {

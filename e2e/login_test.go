@@ -12,6 +12,7 @@ import (
 // A user who is not root works through sudo, with or without a password; a wrong password is
 // tried once on each host, for another try might lock the account.
 func TestSudo(t *testing.T) {
+	besideOthers(t)
 	spec := labSpec{name: "e2e-sudo", subnet: "10.124.0.0/24", controlPlanes: 1, workers: 1, login: "sudo"}
 	l := newLab(t, spec)
 	plan := func(code int) result {

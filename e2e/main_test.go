@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 )
@@ -29,6 +30,18 @@ var (
 	side   = &fixture{spec: labSpec{name: "e2e-side", subnet: "10.122.0.0/24", controlPlanes: 1, workers: 1}}
 	faults = &fixture{spec: labSpec{name: "e2e-faults", subnet: "10.131.0.0/24", controlPlanes: 1, workers: 3}}
 )
+
+// background has the tests that run beside each other.
+var background sync.WaitGroup
+
+// besideOthers has a test that has a lab of its own run beside others like it, once all those are through
+// that share labs.
+func besideOthers(t *testing.T) {
+	t.Helper()
+	background.Add(1)
+	t.Cleanup(background.Done) // which comes after the test's own
+	t.Parallel()
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()

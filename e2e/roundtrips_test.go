@@ -75,6 +75,7 @@ func TestNewWorker(t *testing.T) {
 
 // Twenty hosts cost each what one costs, and little time.
 func TestTwentyHosts(t *testing.T) {
+	besideOthers(t)
 	l := newLab(t, labSpec{name: "e2e-many", subnet: "10.123.0.0/24", controlPlanes: 1, workers: 19})
 	r := l.tool(t, "plan", "--stats", "--detailed-exitcode").want(t, exitPending)
 	wantExecs(t, r, 20, map[string]int{"": bareExecs})

@@ -22,6 +22,7 @@ import (
 // again. On every machine the first interface has the address 10.0.2.15, and what leaves by the
 // default route leaves with it, as with VirtualBox: the cluster has to do with the private network.
 func TestVagrant(t *testing.T) {
+	besideOthers(t)
 	v := newVagrant(t)
 
 	v.run(t, "up", "--provider=docker").want(t, exitDone).says(t, "The cluster is up", "export KUBECONFIG="+v.file("kubeconfig"))

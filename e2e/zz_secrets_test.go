@@ -26,6 +26,8 @@ const streamTimeout = 3 * time.Minute
 // in it. This test comes last, so that it looks at what all others did; and it shows of each kind of
 // place that a secret would have been found there.
 func TestSecrets(t *testing.T) {
+	t.Parallel() // otherwise it would come before those that are; it needs -parallel 2 or more
+	background.Wait()
 	c := shared.cluster(t)
 	p := &secrets{cluster: c, scanner: newScanner()}
 	p.learnKeys(t)
