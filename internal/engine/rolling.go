@@ -180,6 +180,10 @@ func (c memberWell) Check(ctx context.Context) (done bool, detail string, err er
 	return true, "", nil
 }
 
+// restoreTries bounds the wait for the end of what was changed, before what ran before it is asked: half a
+// minute, in fifths of a second.
+const restoreTries = 150
+
 // restore puts the static pods back that ran before a change after which they do not, and the service of
 // a member that has its host for itself. The manifest is as before too, so that the change is due again.
 // Binaries and certificates are none of it: nothing is left of what they were.
@@ -211,7 +215,10 @@ func (s *Session) restore(ctx context.Context, m *member, was *sh.Answers, in pa
 	if len(tasks) == 0 {
 		return nil
 	}
-	if err := s.amend(ctx, m, sh.Replaced(tasks)); err != nil {
+	// The kubelet may be still about to start what failed, or never have begun: what serves in the end tells.
+	last := &tasks[len(tasks)-1]
+	last.Steps = append(last.Steps, sh.AwaitEnd{Tries: restoreTries, Anyway: true})
+	if err := s.amend(ctx, m, tasks); err != nil {
 		return fmt.Errorf("and what ran before was not put back: %w", err)
 	}
 	if err := s.serves(ctx, m); err != nil {

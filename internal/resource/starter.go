@@ -23,7 +23,7 @@ type starting struct {
 	render func(kept map[string]string) ([]byte, error)
 }
 
-func (s starting) diff(v View) (Change, error) {
+func (s *starting) diff(v View) (Change, error) {
 	got, err := v.Observed.File(s.file.Path)
 	if err != nil {
 		return Change{}, err
@@ -82,7 +82,8 @@ func (u UnitFile) Probes() []sh.Probe {
 
 // Diff implements Resource.
 func (u UnitFile) Diff(v View) (Change, error) {
-	return starting{u, File{Path: u.Path}, u.Keep, u.Render}.diff(v)
+	change := starting{u, File{Path: u.Path}, u.Keep, u.Render}
+	return change.diff(v)
 }
 
 // Flags implements Starter. It reads what package templates writes: a quoted word a line, in which

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"reflect"
 	"slices"
 
 	"sigs.k8s.io/yaml"
@@ -42,11 +43,18 @@ func (p StaticPod) Diff(v View) (Change, error) {
 		return Change{}, err
 	}
 	render := func(kept map[string]string) ([]byte, error) { return p.Render(digest, kept) }
-	c, err := starting{p, File{Path: p.Path, Mode: 0o600}, p.Keep, render}.diff(v)
-	if c.Rewrites {
-		c.Steps = slices.Concat(NoteRunning(v.Observed.Files[p.Path].Content), c.Steps)
+	change := starting{p, File{Path: p.Path, Mode: 0o600}, p.Keep, render}
+	c, err := change.diff(v)
+	if old := v.Observed.Files[p.Path].Content; c.Rewrites && !samePod(old, change.file.Content) {
+		c.Steps = slices.Concat(NoteRunning(old), c.Steps)
 	}
 	return c, err
+}
+
+// samePod tells whether manifests mean the same, for which a kubelet starts nothing again.
+func samePod(a, b []byte) bool {
+	var x, y any
+	return yaml.Unmarshal(a, &x) == nil && yaml.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // NoteRunning notes what runs with a manifest before another takes its place, for sh.Replaced.
