@@ -78,7 +78,8 @@ func etcdData(c *cluster.Cluster, t plan.Target, common templates.StaticPod, kep
 
 // etcdStart is how the member starts for the first time: as was decided in this run, else as the
 // host was told then, else with all others of a new cluster. What it was told is not left to name a
-// host that is no member any more.
+// host that is no member any more, but where it is the only member: it would be interrupted for it, and
+// a kubelet whose API server has no etcd takes a minute and more to start another pod.
 func etcdStart(c *cluster.Cluster, t plan.Target, told map[string]string) plan.EtcdStart {
 	start := plan.EtcdStart{
 		InitialCluster: told[templates.EtcdInitialCluster],
@@ -89,7 +90,7 @@ func etcdStart(c *cluster.Cluster, t plan.Target, told map[string]string) plan.E
 		return t.Etcd
 	case start.InitialCluster == "":
 		return plan.EtcdStart{InitialCluster: c.InitialCluster()}
-	case !wantsAll(c, start.InitialCluster):
+	case !wantsAll(c, start.InitialCluster) && len(c.EtcdMembers()) > 1:
 		return plan.EtcdStart{InitialCluster: c.InitialCluster(), Existing: true}
 	}
 	return start
