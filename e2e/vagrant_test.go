@@ -106,9 +106,8 @@ func newVagrant(t *testing.T) *vagrantLab {
 	return v
 }
 
-// podmanService starts podman's API, and returns where it listens. Its configuration says what Docker's
-// command line, or this API, has no word for: limits as the lab has found out that they may be on this
-// machine, and cgroups of the containers' own where that is not the default.
+// podmanService starts podman's API, and returns where it listens. Its configuration has the runtime of the
+// labs, and the limits that they have found out to be what containers may have on this machine.
 func (l *lab) podmanService(t *testing.T) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "podman", "inspect", "--format", "{{json .HostConfig.Ulimits}}", l.container("cp1")).Output()
@@ -122,7 +121,7 @@ func (l *lab) podmanService(t *testing.T) string {
 	if err := json.Unmarshal(out, &limits); err != nil {
 		t.Fatal(err)
 	}
-	config := "[engine]\nruntime = \"runc\"\n[containers]\ncgroupns = \"private\"\ndefault_ulimits = ["
+	config := "[engine]\nruntime = \"runc\"\n[containers]\ndefault_ulimits = ["
 	for _, limit := range limits {
 		config += fmt.Sprintf("\"%s=%d:%d\", ", strings.ToLower(strings.TrimPrefix(limit.Name, "RLIMIT_")), limit.Hard, limit.Hard)
 	}
@@ -165,14 +164,14 @@ func (l *lab) natImage(t *testing.T, engine string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	context := t.TempDir()
+	folder := t.TempDir()
 	dockerfile := "FROM " + string(node) + "COPY nat.service /etc/systemd/system/\nRUN systemctl --quiet enable nat.service\n"
 	for file, text := range map[string]string{"nat.service": natUnit, "Dockerfile": dockerfile} {
-		if err := os.WriteFile(filepath.Join(context, file), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), engine, "build", "--tag", name, context).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), engine, "build", "--tag", name, folder).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -218,9 +218,10 @@ func TestFaultsOfLab(t *testing.T) {
 	}
 }
 
-// `vagrant validate` for every provider. VirtualBox and Docker need not be there: what Vagrant asks them
-// before it looks at the file is answered by a script.
-func TestValidate(t *testing.T) {
+// withVagrant prepares runs of vagrant. VirtualBox and Docker need not be there: what Vagrant asks them before
+// it looks at the file is answered by a script.
+func withVagrant(t *testing.T) func(provider string, args []string, env ...string) (string, error) {
+	t.Helper()
 	if _, err := exec.LookPath("vagrant"); err != nil {
 		t.Skip("the program vagrant is missing")
 	}
@@ -233,28 +234,41 @@ func TestValidate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return func(provider string, args []string, env ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), "vagrant", args...)
+		cmd.Env = append(append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "VAGRANT_HOME="+t.TempDir(),
+			"VAGRANT_DOTFILE_PATH="+t.TempDir(), "VAGRANT_CHECKPOINT_DISABLE=1", "VAGRANT_DEFAULT_PROVIDER="+provider), env...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+}
+
+// `vagrant validate` for every provider.
+func TestValidate(t *testing.T) {
+	vagrant := withVagrant(t)
 	for _, provider := range []string{"virtualbox", "libvirt", "docker"} {
 		t.Run(provider, func(t *testing.T) {
-			validate := func(file string, env ...string) (string, error) {
-				cmd := exec.CommandContext(t.Context(), "vagrant", "validate")
-				cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "VAGRANT_HOME="+t.TempDir(), "VAGRANT_DOTFILE_PATH="+t.TempDir(),
-					"VAGRANT_CHECKPOINT_DISABLE=1", "VAGRANT_DEFAULT_PROVIDER="+provider, "LAB_FILE="+file)
-				cmd.Env = append(cmd.Env, env...)
-				out, err := cmd.CombinedOutput()
-				return string(out), err
-			}
-			if out, err := validate(copied(t, "", "")); err != nil {
+			validate := func(env ...string) (string, error) { return vagrant(provider, []string{"validate"}, env...) }
+			if out, err := validate(); err != nil {
 				if strings.Contains(out, "could not be found") && provider == "libvirt" {
 					t.Skip("the plugin vagrant-libvirt is missing")
 				}
 				t.Errorf("%v\n%s", err, out)
 			}
-			if out, err := validate(copied(t, "", ""), "CONTROL_PLANES=3"); err != nil {
+			if out, err := validate("CONTROL_PLANES=3"); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
-			if out, err := validate(copied(t, "{count: 1,", "{count: 2,")); err == nil || !strings.Contains(out, "lab.yaml:14: control_planes.count") {
+			if out, err := validate("LAB_FILE=" + copied(t, "{count: 1,", "{count: 2,")); err == nil || !strings.Contains(out, "lab.yaml:14: control_planes.count") {
 				t.Errorf("a fault of lab.yaml: %v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// Without kubewright no machine is made.
+func TestUpWithoutKubewright(t *testing.T) {
+	out, err := withVagrant(t)("docker", []string{"up"}, "KUBEWRIGHT=/nonexistent/kubewright")
+	if err == nil || !strings.Contains(out, "There is no /nonexistent/kubewright: run make build, or set KUBEWRIGHT") || strings.Contains(out, "Building") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
