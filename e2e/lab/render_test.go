@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,7 +66,8 @@ func artifacts(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"bin/mirror": "", fileDigests: "apiVersion: kubewright.io/v1alpha1\nkind: Lock\nfiles: {}\n",
+		"bin/mirror": "",
+		fileDigests:  "apiVersion: kubewright.io/v1alpha1\nkind: Lock\nfiles: {\"https://files.test/a\": \"sha256:" + strings.Repeat("0", 64) + "\"}\n",
 	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -116,6 +118,7 @@ func TestFilesWithAMirror(t *testing.T) {
 	want := cluster.Artifacts{
 		Source: "mirror", MirrorURL: "http://10.111.0.2", Delivery: "auto",
 		DigestsFile: filepath.Join(cfg.Dir, fileDigests),
+		Digests:     catalog.Lock{Files: map[string]string{"https://files.test/a": "sha256:" + strings.Repeat("0", 64)}},
 		RegistryMirrors: map[string][]string{
 			"docker.io":                {"http://10.111.0.2:5000/docker.io"},
 			"ghcr.io":                  {"http://10.111.0.2:5000/ghcr.io"},
