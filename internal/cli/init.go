@@ -108,8 +108,8 @@ func (f *initFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	return r.do(cmd.Context(), func(ctx context.Context, r *run) (*result, error) {
-		if f.uploadCerts && r.cluster.ExternalEtcd.Used() {
-			return nil, fault.New(fault.BadInput, "--upload-certs: with an etcd that somebody else runs, further control planes are added by kubewright apply")
+		if err := f.takesControlPlanes(r.cluster); err != nil {
+			return nil, err
 		}
 		if f.dryRun {
 			return dryRun(ctx, r)
@@ -130,6 +130,20 @@ func (f *initFlags) run(cmd *cobra.Command) error {
 		}
 		return f.done(r, p, how), nil
 	})
+}
+
+// takesControlPlanes refuses to upload certificates with which no control plane could join.
+func (f *initFlags) takesControlPlanes(c *cluster.Cluster) error {
+	switch {
+	case !f.uploadCerts:
+		return nil
+	case c.ExternalEtcd.Used():
+		return fault.New(fault.BadInput, "--upload-certs: with an etcd that somebody else runs, further control planes are added by kubewright apply")
+	case !c.SharedEndpoint:
+		return fault.New(fault.BadInput, "--upload-certs: no address leads to all control planes, so that no other one can join").
+			WithHint("give that of a load balancer, or a name, with --control-plane-endpoint")
+	}
+	return nil
 }
 
 // dryRun is the plan.

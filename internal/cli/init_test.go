@@ -119,6 +119,7 @@ func TestInitFlagsThatCannotBe(t *testing.T) {
 		"token's time":        {"--token-ttl -1s", "--token-ttl: "},
 		"key without upload":  {"--certificate-key " + key, "--certificate-key is for --upload-certs"},
 		"no key":              {"--upload-certs --certificate-key secret-of-mine", "--certificate-key: this is no certificate key"},
+		"upload for nobody":   {"--upload-certs --apiserver-advertise-address 192.0.2.10", "no address leads to all control planes"},
 		"upload, not meant":   {"phase upload-certs", "only with --upload-certs"},
 		"upload elsewhere":    {"phase kubelet --upload-certs", "are for init phase upload-certs"},
 		"upload from nowhere": {"phase upload-certs --upload-certs", "this machine is no control plane"},
