@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/host"
+	"kubewright/internal/kube"
 	"kubewright/internal/plan"
 	"kubewright/internal/sh"
 	"kubewright/inventory"
@@ -80,28 +82,64 @@ func thisNode() (string, error) {
 	return (&localFlags{}).name()
 }
 
-// mayLeave refuses to reset this machine alone while others go on to count its member of etcd: there would be
-// a majority less. What they are, the note of the last run says, and the cluster itself if it answers.
+// Where the data of a member of etcd is, and the static pod that runs it, as kubeadm has them.
+const (
+	etcdMember   = "/var/lib/etcd/member"
+	etcdManifest = "/etc/kubernetes/manifests/etcd.yaml"
+)
+
+// mayLeave refuses to reset this machine alone while others may go on to count its member of etcd: there would
+// be a majority less. Who they are, what is written on the machine says, and the cluster if it answers.
 func mayLeave(ctx context.Context, name string) error {
-	note, err := os.ReadFile(sh.MembersPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it is no control plane
+	if _, err := os.Stat(etcdMember); errors.Is(err, fs.ErrNotExist) {
+		return nil // it has no member
 	}
+	written, err := writtenMembers(sh.MembersPath, etcdManifest)
 	if err != nil {
-		return fault.Wrap(fault.Other, err)
+		return err
 	}
-	return leaves(name, string(note), planes(ctx))
+	nodes, unasked := planes(ctx)
+	return leaves(name, append(written, nodes...), unasked)
 }
 
-// leaves refuses to take a member of etcd from others, of which the note on its machine, or its cluster, tells.
-func leaves(name, note string, planes []string) error {
-	others := slices.DeleteFunc(append(notedMembers(note), planes...), func(n string) bool { return n == name })
+// leaves refuses to take a member of etcd from others that are known, or that may be there: unasked is why the
+// cluster did not say.
+func leaves(name string, known []string, unasked error) error {
+	others := slices.DeleteFunc(slices.Clone(known), func(n string) bool { return n == name })
 	slices.Sort(others)
-	if others = slices.Compact(others); len(others) == 0 {
+	others = slices.Compact(others)
+	const remedy = "kubewright node remove %s, from a machine that has the cluster's file, takes the member out first; to give up the whole cluster, reset every machine with --force"
+	switch {
+	case len(others) > 0:
+		return fault.New(fault.Preflight, "its member of etcd is one of several: %s would go on to count it", strings.Join(others, ", ")).On(name).WithHint(remedy, name)
+	case unasked != nil:
+		return fault.New(fault.Preflight, "it has a member of etcd, and the cluster does not say whether others count it: %w", unasked).On(name).
+			WithHint("if this is the only control plane, --force cleans it; else "+remedy, name)
+	}
+	return nil
+}
+
+// writtenMembers are the members of etcd that files on a control plane name: the note of the last run, and the
+// static pod of a member that has joined, before which there is no note.
+func writtenMembers(note, manifest string) ([]string, error) {
+	var names []string
+	for path, read := range map[string]func(string) []string{note: notedMembers, manifest: startedWith} {
+		content, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fault.Wrap(fault.Other, err)
+		}
+		names = append(names, read(string(content))...)
+	}
+	return names, nil
+}
+
+// startedWith are the members in the flag of a static pod of etcd, by name.
+func startedWith(manifest string) []string {
+	flag := regexp.MustCompile(`--initial-cluster=([^"'\s]+)`).FindStringSubmatch(manifest)
+	if flag == nil {
 		return nil
 	}
-	return fault.New(fault.Preflight, "its member of etcd is one of several: %s would go on to count it", strings.Join(others, ", ")).On(name).
-		WithHint("kubewright node remove %s, from a machine that has the cluster's file, takes the member out first; to give up the whole cluster, reset every machine with --force", name)
+	return notedMembers(flag[1])
 }
 
 // notedMembers are the members of etcd in the note on a control plane, by name; none where etcd is somebody
@@ -119,22 +157,26 @@ func notedMembers(note string) []string {
 	return names
 }
 
-// planes are the nodes of the control planes of this machine's cluster, none where it does not answer.
-func planes(ctx context.Context) []string {
+// planes are the nodes of the control planes of this machine's cluster.
+func planes(ctx context.Context) ([]string, error) {
 	client, err := controlPlaneClient()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
+	return planesBy(ctx, client)
+}
+
+func planesBy(ctx context.Context, client *kube.Client) ([]string, error) {
 	nodes, err := client.List(ctx, corev1.SchemeGroupVersion.WithKind("Node"), "", "node-role.kubernetes.io/control-plane")
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var names []string
 	for _, n := range nodes {
 		names = append(names, n.GetName())
 	}
-	return names
+	return names, nil
 }
