@@ -31,22 +31,22 @@ type API struct{ *kube.Client }
 
 func secretKind() schema.GroupVersionKind { return corev1.SchemeGroupVersion.WithKind("Secret") }
 
-// Grant makes the cluster know a token. One of the same ID is left as it is, and refused when it is
-// another.
-func (a API) Grant(ctx context.Context, g Grant) error {
+// Grant makes the cluster know a token, and returns what it knows of it: a token that it knows already is left
+// as it is. Another one of the same ID is refused.
+func (a API) Grant(ctx context.Context, g Grant) (Grant, error) {
 	found, err := a.Get(ctx, secretKind(), metav1.NamespaceSystem, SecretName(g.Token.ID))
 	switch {
 	case apierrors.IsNotFound(err):
-		return a.put(ctx, g.Object())
+		return g, a.put(ctx, g.Object())
 	case err != nil:
-		return err
+		return Grant{}, err
 	}
 	if existing, err := readSecret(found); err == nil {
 		if known, err := ReadGrant(existing); err == nil && known.Token == g.Token {
-			return nil
+			return known, nil
 		}
 	}
-	return fault.New(fault.BadInput, "the cluster has another token with the ID %s", g.Token.ID).
+	return Grant{}, fault.New(fault.BadInput, "the cluster has another token with the ID %s", g.Token.ID).
 		WithHint("take another, or delete that: kubewright token delete %s", g.Token.ID)
 }
 

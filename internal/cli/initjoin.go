@@ -59,8 +59,8 @@ func (f *initFlags) admit(ctx context.Context, r *run, j joining) (admitted, err
 	if err != nil {
 		return admitted{}, err
 	}
-	grant := bootstrap.JoinGrant(j.token, expires, "made by kubewright init")
-	if err := api.Grant(ctx, grant); err != nil {
+	grant, err := api.Grant(ctx, bootstrap.JoinGrant(j.token, expires, "made by kubewright init"))
+	if err != nil {
 		return admitted{}, err
 	}
 	at, err := api.JoinPoint(ctx, j.token)

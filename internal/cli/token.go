@@ -188,8 +188,8 @@ token may be given; otherwise a random one is made.`,
 				return err
 			}
 			return flags.do(cmd, func(ctx context.Context, api bootstrap.API) (*result, error) {
-				grant := bootstrap.JoinGrant(token, expires, description)
-				if err := api.Grant(ctx, grant); err != nil {
+				grant, err := api.Grant(ctx, bootstrap.JoinGrant(token, expires, description))
+				if err != nil {
 					return nil, err
 				}
 				document := tokenDocumentOf(grant)
