@@ -5,15 +5,18 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"kubewright/cluster"
 	"kubewright/internal/bootstrap"
 	"kubewright/internal/catalog"
 	"kubewright/internal/fault"
+	"kubewright/internal/kube"
 	"kubewright/internal/plan"
 	"kubewright/inventory"
 	"kubewright/templates"
@@ -26,7 +29,7 @@ type initFlags struct {
 	// What a cluster is, in place of a file.
 	endpoint, podCIDR, serviceCIDR, dnsDomain, version string
 	port                                               int
-	certSANs, registryMirrors, ignoreChecks            []string
+	certSANs, registryMirrors                          []string
 	// What machines join with.
 	token, certificateKey         string
 	ttl                           time.Duration
@@ -39,7 +42,7 @@ type initFlags struct {
 func ofCluster() []string {
 	return []string{
 		"control-plane-endpoint", "pod-network-cidr", "service-cidr", "service-dns-domain", "kubernetes-version", "apiserver-bind-port",
-		"apiserver-cert-extra-sans", "registry-mirror", "ignore-preflight-errors",
+		"apiserver-cert-extra-sans", "registry-mirror",
 	}
 }
 
@@ -78,7 +81,6 @@ func (f *initFlags) add(cmd *cobra.Command) {
 	set.IntVar(&f.port, "apiserver-bind-port", 0, "the port on which API servers listen (default 6443)")
 	set.StringSliceVar(&f.certSANs, "apiserver-cert-extra-sans", nil, "further names and addresses in the API server's certificate")
 	set.StringArrayVar(&f.registryMirrors, "registry-mirror", nil, "REGISTRY=URL: where to pull images from instead; may be given several times")
-	set.StringSliceVar(&f.ignoreChecks, "ignore-preflight-errors", nil, "preflight checks whose refusal is shown and stops nothing")
 }
 
 // addJoining gives a command the flags about what machines join with.
@@ -108,8 +110,10 @@ func (f *initFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	return r.do(cmd.Context(), func(ctx context.Context, r *run) (*result, error) {
-		if err := f.takesControlPlanes(r.cluster); err != nil {
-			return nil, err
+		if f.uploadCerts {
+			if err := takesControlPlanes(r.cluster); err != nil {
+				return nil, err
+			}
 		}
 		if f.dryRun {
 			return dryRun(ctx, r)
@@ -133,12 +137,12 @@ func (f *initFlags) run(cmd *cobra.Command) error {
 }
 
 // takesControlPlanes refuses to upload certificates with which no control plane could join.
-func (f *initFlags) takesControlPlanes(c *cluster.Cluster) error {
+func takesControlPlanes(c *cluster.Cluster) error {
 	switch {
-	case !f.uploadCerts:
-		return nil
 	case c.ExternalEtcd.Used():
 		return fault.New(fault.BadInput, "--upload-certs: with an etcd that somebody else runs, further control planes are added by kubewright apply")
+	case c.VIP.Provider == cluster.Keepalived:
+		return fault.New(fault.BadInput, "--upload-certs: the virtual IP of this cluster is moved by keepalived, which is told of further control planes by kubewright apply")
 	case !c.SharedEndpoint:
 		return fault.New(fault.BadInput, "--upload-certs: no address leads to all control planes, so that no other one can join").
 			WithHint("give that of a load balancer, or a name, with --control-plane-endpoint")
@@ -179,7 +183,7 @@ func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string
 	if name, err = f.node(); err != nil {
 		return nil, "", nil, err
 	}
-	known, silent, err := f.known(cmd.Context())
+	known, err := f.known(cmd.Context(), name)
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -188,7 +192,7 @@ func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string
 		if err != nil {
 			return nil, "", warnings, err
 		}
-		if err := alone(c, name); err != nil || f.config == "" {
+		if err := alone(hostNames(c.Hosts), name); err != nil || f.config == "" {
 			return c, name, warnings, err
 		}
 	}
@@ -197,12 +201,50 @@ func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string
 		if from, err = f.configFile(cmd); err != nil {
 			return nil, "", nil, err
 		}
+		if warnings, err = f.whole(from, name); err != nil {
+			return nil, "", warnings, err
+		}
 	}
-	c, warnings, err = f.clusterOf(cmd.Context(), from, name)
-	if silent != nil {
-		warnings = append(warnings, "an earlier run has begun here, and the cluster does not say yet what it is ("+silent.Error()+"): this run has to be told the same as that one")
+	c, more, err := f.clusterOf(cmd.Context(), from, name)
+	return c, name, append(warnings, more...), err
+}
+
+func hostNames(hosts []inventory.Host) []string {
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.Name
 	}
-	return c, name, warnings, err
+	return names
+}
+
+// whole refuses a file of a cluster that cannot begin with this machine alone, and warns of one that cannot grow
+// as it says.
+func (f *initFlags) whole(file described, name string) (warnings []string, err error) {
+	own := cluster.Here{Host: []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}}, Defaults: []cluster.Setting{
+		{Flag: "--node-name", Keys: []string{"address"}, Value: "192.0.2.1"}, {Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(inventory.RoleControlPlane)}},
+	}}
+	c, _, err := file.resolve(own)
+	if err == nil {
+		return begins(file.name, c)
+	}
+	return nil, nil // what is wrong with this machine's part is told when that is resolved
+}
+
+func begins(file string, c *cluster.Cluster) (warnings []string, err error) {
+	var apart []string
+	for _, h := range c.EtcdMembers() {
+		if !h.Has(inventory.RoleControlPlane) {
+			apart = append(apart, h.Name)
+		}
+	}
+	if len(apart) > 0 {
+		return nil, fault.New(fault.BadInput, "%s: etcd is to run on hosts of its own, %s, which this machine does not reach", file, strings.Join(apart, ", ")).
+			WithHint("kubewright apply makes such a cluster; for one with etcd on its control planes leave these hosts out")
+	}
+	if len(c.ControlPlanes()) > 1 && !c.SharedEndpoint {
+		warnings = append(warnings, file+": there are to be several control planes, and spec.controlPlane names no endpoint that leads to all of them: the others cannot join, only kubewright apply can add them")
+	}
+	return warnings, nil
 }
 
 // node is the name that was given, or the one that the node of this machine has.
@@ -232,24 +274,62 @@ func (f *initFlags) clusterOf(ctx context.Context, from described, name string) 
 	return from.resolve(here)
 }
 
-// describeTimeout is how long an API server on this machine may take to say what its cluster is.
-const describeTimeout = 10 * time.Second
+const (
+	// describeTimeout is how long an API server on this machine may take to say what its cluster is.
+	describeTimeout = 10 * time.Second
+	// startTimeout is how long it may take to start where a run was cut meanwhile.
+	startTimeout = 90 * time.Second
+)
 
-// known is what a cluster that runs here says of itself, so that flags need not be repeated. silent is why a
-// control plane that is here does not say it.
-func (f *initFlags) known(ctx context.Context) (d described, silent, err error) {
+// known is what a cluster that runs here says of itself, so that flags need not be repeated; the zero value
+// where there is none yet.
+func (f *initFlags) known(ctx context.Context, name string) (described, error) {
 	client, err := controlPlaneClient()
 	if errors.Is(err, fs.ErrNotExist) {
-		return d, nil, nil // it is to become one
+		return described{}, nil // it is to become one
 	}
 	if err != nil {
-		return d, nil, err
+		return described{}, err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	if _, err := os.Stat(etcdMember); errors.Is(err, fs.ErrNotExist) {
+		// There is nothing here to be lost: no API server has run, or its data is elsewhere.
+		ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+		defer cancel()
+		d, err := describedBy(ctx, client)
+		if err == nil {
+			return d, nil
+		}
+		return described{}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	d, silent = describedBy(ctx, client)
-	return d, silent, nil
+	return tells(ctx, client, name)
+}
+
+// tells asks a cluster that has data here what it is, and refuses to guess: by other flags, or by none, it would
+// be made another.
+func tells(ctx context.Context, client *kube.Client, name string) (described, error) {
+	unknown := func(err error) error {
+		return fault.New(fault.Unhealthy, "this machine has a member of etcd, and its cluster does not say what it is: %w", err).On(name).
+			WithHint("see why its API server does not run: journalctl -u kubelet, and the logs below /var/log/pods; to begin anew, kubewright reset --force")
+	}
+	if err := kube.Wait(ctx, client.APIReady(), nil); err != nil {
+		return described{}, unknown(err)
+	}
+	d, err := describedBy(ctx, client)
+	if err == nil || !apierrors.IsNotFound(err) {
+		if err != nil {
+			err = unknown(err)
+		}
+		return d, err
+	}
+	// A run that was cut before it told so. What is made by others has nodes.
+	nodes, err := planesBy(ctx, client)
+	if err != nil {
+		return described{}, unknown(err)
+	}
+	return described{}, alone(nodes, name)
 }
 
 // configFile is the cluster's file of the user, beside which no flag says the same.
@@ -268,13 +348,8 @@ func (f *initFlags) configFile(cmd *cobra.Command) (d described, err error) {
 }
 
 // alone refuses a cluster that has grown: this machine does not know how to reach the others.
-func alone(c *cluster.Cluster, name string) error {
-	var others []string
-	for _, h := range c.Hosts {
-		if h.Name != name {
-			others = append(others, h.Name)
-		}
-	}
+func alone(hosts []string, name string) error {
+	others := slices.DeleteFunc(slices.Clone(hosts), func(n string) bool { return n == name })
 	if len(others) == 0 {
 		return nil
 	}
@@ -300,7 +375,6 @@ func (f *initFlags) settings() ([]cluster.Setting, error) {
 	add("kubernetes-version", f.version != "", f.version, "kubernetesVersion")
 	add("apiserver-bind-port", f.port != 0, f.port, "controlPlane", "port")
 	add("apiserver-cert-extra-sans", len(f.certSANs) > 0, f.certSANs, "controlPlane", "certSANs")
-	add("ignore-preflight-errors", len(f.ignoreChecks) > 0, f.ignoreChecks, "preflight", "ignore")
 	mirrors := map[string][]string{}
 	for _, text := range f.registryMirrors {
 		registry, url, ok := strings.Cut(text, "=")

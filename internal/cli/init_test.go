@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
@@ -8,10 +9,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubewright/cluster"
 	"kubewright/internal/bootstrap"
 	"kubewright/internal/check"
+	"kubewright/internal/fault"
+	"kubewright/internal/kube"
+	"kubewright/internal/kube/apitest"
 	"kubewright/internal/plan"
 	"kubewright/inventory"
 )
@@ -53,7 +58,8 @@ func TestInitIsDescribedByFlags(t *testing.T) {
 	want := []bool{
 		c.Name == "kubernetes", c.Version == "1.36.3", c.Endpoint.String() == "api.example.com:8443", c.SharedEndpoint, !c.LocalBalancer,
 		c.Network.PodCIDR.String() == "10.128.0.0/16", c.Network.ServiceCIDR.String() == "10.64.0.0/16", c.Network.DNSDomain == "k8s.example.com",
-		c.APIPort == 8443, slices.Equal(c.CertSANs, []string{"a.example.com", "b.example.com"}), slices.Equal(c.IgnoreChecks, []string{"memory"}),
+		c.APIPort == 8443, slices.Equal(c.CertSANs, []string{"a.example.com", "b.example.com"}), len(c.IgnoreChecks) == 0, // which is of this run, not of the cluster
+
 		slices.Equal(c.Artifacts.RegistryMirrors["docker.io"], []string{"https://one.example", "https://two.example"}),
 		c.Artifacts.Source == "mirror", c.Artifacts.MirrorURL == "https://files.example",
 		len(c.Hosts) == 1, c.Hosts[0].Name == "cp1", c.Hosts[0].NodeIP.String() == "192.0.2.10",
@@ -112,7 +118,7 @@ func TestInitFlagsThatCannotBe(t *testing.T) {
 		"no version":          {"--kubernetes-version 1.2.3", "command line: --kubernetes-version: "},
 		"no address":          {"--apiserver-advertise-address 10.0.0.300", "command line: --apiserver-advertise-address: "},
 		"no mirror":           {"--registry-mirror docker.io", "which has to be REGISTRY=URL"},
-		"no check":            {"--ignore-preflight-errors memry", "did you mean memory?"},
+		"no check":            {"--apiserver-advertise-address 192.0.2.10 --ignore-preflight-errors memry", "no preflight check that can be ignored is named \"memry\""},
 		"no phase":            {"--skip-phases dsn", `there is no phase "dsn"`},
 		"preflight":           {"--skip-phases preflight", "the preflight checks cannot be left out"},
 		"no token":            {"--token secret-of-mine", "--token: this is no bootstrap token"},
@@ -154,9 +160,8 @@ func TestInitDryRun(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("looking at a host needs root")
 	}
-	o := kubewright(t, "init", "--dry-run", "--node-name", "cp1", "--apiserver-advertise-address", "192.0.2.1", "--config",
-		write(t, "cluster.yaml", strings.Split(clusterYAML(), "  hosts:")[0]+"  network: {cni: {name: none}}\n  artifacts: {digests: digests, delivery: push}\n"+
-			"  preflight: {ignore: ["+strings.Join(check.Names(), ", ")+"]}\n", "digests", allDigests(t))).want(t, 0)
+	o := kubewright(t, "init", "--dry-run", "--ignore-preflight-errors", strings.Join(check.Names(), ","), "--node-name", "cp1", "--apiserver-advertise-address", "192.0.2.1", "--config",
+		write(t, "cluster.yaml", strings.Split(clusterYAML(), "  hosts:")[0]+"  network: {cni: {name: none}}\n  artifacts: {digests: digests, delivery: push}\n", "digests", allDigests(t))).want(t, 0)
 	for _, text := range []string{"/etc/kubernetes/pki/ca.key", "ConfigMap kube-system/kubewright-config", "kubelet.service"} {
 		if !strings.Contains(o.out, text) {
 			t.Errorf("the plan does not have %s:\n%s", text, o.out)
@@ -225,11 +230,82 @@ func TestInitOfAClusterThatRuns(t *testing.T) {
 	if c.Version != "1.36.3" || c.Endpoint.Host != "api.example.com" || !slices.Equal(c.CertSANs, []string{"other.example.com"}) || c.Hosts[0].NodeIP.String() != "192.0.2.10" {
 		t.Errorf("%+v", c)
 	}
-	if err := alone(c, "cp1"); err != nil {
+	if err := alone(hostNames(c.Hosts), "cp1"); err != nil {
 		t.Error(err)
 	}
 	c = again(string(text) + "    - name: cp2\n      address: 192.0.2.11\n      roles:\n        - control-plane\n")
-	if err := alone(c, "cp1"); err == nil || !strings.Contains(err.Error(), "cp2; init is for the first one alone") {
+	if err := alone(hostNames(c.Hosts), "cp1"); err == nil || !strings.Contains(err.Error(), "cp2; init is for the first one alone") {
 		t.Errorf("a cluster with another control plane: %v", err)
+	}
+}
+
+// A machine with data of a cluster that does not say what it is, is not made another.
+func TestInitWhereTheClusterIsSilent(t *testing.T) {
+	server := apitest.StartServer(t)
+	client, err := kube.New(kube.Config{Server: server.URL, CAPEM: server.PKI.Bundle.Kubernetes.CertPEM(), Client: server.PKI.SuperAdmin(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// A run was cut before it made the ConfigMap: its flags are to be given again.
+	if d, err := tells(ctx, client, "cp1"); err != nil || d.text != nil {
+		t.Errorf("a cluster that has just begun: %+v, %v", d, err)
+	}
+	for _, name := range []string{"cp1", "cp2"} {
+		node := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{
+			"name": name, "labels": map[string]any{"node-role.kubernetes.io/control-plane": ""},
+		}}}
+		changes, err := client.Diff(ctx, []kube.Object{node})
+		if err == nil {
+			err = client.Apply(ctx, changes)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tells(ctx, client, "cp1"); fault.KindOf(err) != fault.BadInput || !strings.Contains(err.Error(), ": cp2; init is for the first one alone") {
+		t.Errorf("with another control plane: %v", err)
+	}
+	server.Stop()
+	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := tells(short, client, "cp1"); fault.KindOf(err) != fault.Unhealthy || !strings.Contains(err.Error(), "its cluster does not say what it is") {
+		t.Errorf("an API server that is down: %v", err)
+	}
+}
+
+// A file of a cluster that this machine cannot begin alone is refused, and one that cannot grow as it says is told.
+func TestInitOfAFileWithMoreThanThisMachine(t *testing.T) {
+	etcd := clusterYAML("name: cp1, address: 192.0.2.10, roles: [control-plane]", "name: e1, address: 192.0.2.11, roles: [etcd]")
+	if _, _, err := resolvedInit(t, "--config", write(t, "cluster.yaml", etcd), "--node-name", "cp1"); err == nil || !strings.Contains(err.Error(), "etcd is to run on hosts of its own, e1,") {
+		t.Errorf("etcd elsewhere: %v", err)
+	}
+	planes := clusterYAML("name: cp1, address: 192.0.2.10, roles: [control-plane]", "name: cp2, address: 192.0.2.11, roles: [control-plane]")
+	c, warnings, err := resolvedInit(t, "--config", write(t, "cluster.yaml", planes), "--node-name", "cp1")
+	if err != nil || len(c.Hosts) != 1 || len(warnings) != 1 || !strings.Contains(warnings[0], "the others cannot join") {
+		t.Errorf("control planes without an endpoint: %q, %v", warnings, err)
+	}
+	shared := strings.Replace(planes, "  hosts:", "  controlPlane: {endpoint: api.example.com}\n  hosts:", 1)
+	if _, warnings, err := resolvedInit(t, "--config", write(t, "cluster.yaml", shared), "--node-name", "cp1"); err != nil || len(warnings) > 0 {
+		t.Errorf("with one: %q, %v", warnings, err)
+	}
+}
+
+func TestControlPlanesThatCannotJoin(t *testing.T) {
+	for name, test := range map[string]struct {
+		cluster cluster.Cluster
+		want    string
+	}{
+		"an endpoint":    {cluster.Cluster{SharedEndpoint: true}, ""},
+		"no endpoint":    {cluster.Cluster{}, "no address leads to all control planes"},
+		"keepalived":     {cluster.Cluster{SharedEndpoint: true, VIP: cluster.VIP{Provider: cluster.Keepalived}}, "moved by keepalived"},
+		"kube-vip":       {cluster.Cluster{SharedEndpoint: true, VIP: cluster.VIP{Provider: cluster.KubeVIP}}, ""},
+		"etcd elsewhere": {cluster.Cluster{SharedEndpoint: true, ExternalEtcd: cluster.ExternalEtcd{Endpoints: []string{"https://192.0.2.1:2379"}}}, "an etcd that somebody else runs"},
+	} {
+		if err := takesControlPlanes(&test.cluster); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

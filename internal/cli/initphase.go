@@ -117,6 +117,21 @@ func (f *initFlags) upload(cmd *cobra.Command) error {
 	if f.dryRun {
 		return fault.New(fault.BadInput, "--dry-run: the phase %s has nothing to show", uploadPhase)
 	}
+	name, err := f.node()
+	if err != nil {
+		return err
+	}
+	d, err := tells(cmd.Context(), client, name)
+	if err != nil {
+		return err
+	}
+	c, _, err := f.clusterOf(cmd.Context(), d, name)
+	if err != nil {
+		return err
+	}
+	if err := takesControlPlanes(c); err != nil {
+		return err
+	}
 	if err := uploadCertificates(cmd.Context(), bootstrap.API{Client: client}, key); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ type localFlags struct {
 	nodeName, nodeIP           string
 	directory, mirror, digests string // of artifacts
 	dryRun                     bool
+	ignoreChecks               []string
 }
 
 func (f *localFlags) add(cmd *cobra.Command) {
@@ -48,6 +50,7 @@ func (f *localFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.mirror, "artifacts-mirror", "", "URL of a web server to take them from (spec.artifacts.mirror.url)")
 	cmd.MarkFlagsMutuallyExclusive("artifacts-directory", "artifacts-mirror")
 	cmd.Flags().StringVar(&f.digests, "artifacts-digests", "", "file of their digests, where a site builds its own (spec.artifacts.digests)")
+	cmd.Flags().StringSliceVar(&f.ignoreChecks, "ignore-preflight-errors", nil, "preflight checks whose refusal is shown and stops nothing in this run")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be changed, and change nothing")
 	f.file = filepath.Join(cacheDir(), "cluster.yaml") // which there is not: beside it, learned digests are kept
 }
@@ -180,6 +183,12 @@ func (f *localFlags) open(cmd *cobra.Command, c *cluster.Cluster, name string, w
 		},
 		JoinTimeout: f.join,
 	}
+	for _, name := range f.ignoreChecks {
+		if !slices.Contains(check.Names(), name) {
+			return nil, fault.New(fault.BadInput, "--ignore-preflight-errors: no preflight check that can be ignored is named %q; there is %s", name, strings.Join(check.Names(), ", "))
+		}
+	}
+	options.IgnoreChecks = f.ignoreChecks
 	var err error
 	if len(f.phases) > 0 {
 		if options.Only, err = phases.Find(f.phases); err != nil {

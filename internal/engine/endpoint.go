@@ -44,7 +44,7 @@ func (s *Session) endpoints() check.Endpoints {
 // Who looks where is found out at once, for what is known of the hosts changes while they are planned; what
 // it returns does the looking.
 func (s *Session) tryEndpoints() func(context.Context) {
-	if slices.Contains(s.Cluster.IgnoreChecks, check.Endpoint) {
+	if slices.Contains(s.ignored(), check.Endpoint) {
 		return func(context.Context) {}
 	}
 	e := s.endpoints()

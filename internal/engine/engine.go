@@ -46,6 +46,8 @@ type Options struct {
 	// Only names the phases to run; nil means all. Everything is planned all the same,
 	// since a phase depends on what others make of their resources.
 	Only map[string]bool
+	// IgnoreChecks names checks whose refusal stops nothing, beside those that the cluster ignores.
+	IgnoreChecks []string
 	// Holder says who takes the hosts' lock: user, machine, process, command, start.
 	Holder string
 	// ForceUnlock takes the lock from whoever has it.

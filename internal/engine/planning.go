@@ -186,7 +186,7 @@ func (s *Session) checkWorld() check.World {
 		ClusterName: s.Cluster.Name, PodCIDR: s.Cluster.Network.PodCIDR, ServiceCIDR: s.Cluster.Network.ServiceCIDR,
 		Unfetchable: map[string][]string{}, SourceFailure: s.sourceFailure,
 		MustFetch: s.Cluster.Artifacts.Delivery == "fetch", Pushed: s.Cluster.Artifacts.Delivery == "push",
-		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Traces: map[string]check.Traces{}, Ignore: s.Cluster.IgnoreChecks,
+		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Traces: map[string]check.Traces{}, Ignore: s.ignored(),
 		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.APIPort,
 	}
 	if s.Cluster.LocalBalancer {
@@ -210,6 +210,9 @@ func (s *Session) checkWorld() check.World {
 	}
 	return w
 }
+
+// ignored names the checks whose refusal stops nothing.
+func (s *Session) ignored() []string { return slices.Concat(s.Cluster.IgnoreChecks, s.IgnoreChecks) }
 
 // traces counts what our manifest on a host lists, and what is wanted there and not in it. A
 // folder that was there before us is never in it, and not missed.

@@ -36,7 +36,7 @@ type links struct {
 // ports of what runs there already, and on clean hosts of listeners in its place. Between hosts whose
 // installation is complete that was tried before, and is tried again only when all is asked for.
 func (s *Session) tryLinks(ctx context.Context, w check.World, all bool) {
-	if slices.Contains(s.Cluster.IgnoreChecks, check.Reach) {
+	if slices.Contains(s.ignored(), check.Reach) {
 		return
 	}
 	t := &linkTrial{session: s, marker: newMarker(), listen: map[string][]sh.Endpoint{}, connect: map[string][]sh.Endpoint{},
