@@ -24,7 +24,7 @@ func TestSSHConfig(t *testing.T) {
 	gate := func(change func(c *ssh.Config)) []ssh.Config {
 		c := ssh.Config{Host: "bastion gate", Address: "gate", User: "ops", AgentSocket: "/run/agent", Keys: []ssh.Key{
 			{Path: "/home/ops/.ssh/id_ed25519", Optional: true}, {Path: "/home/ops/.ssh/id_ecdsa", Optional: true}, {Path: "/home/ops/.ssh/id_rsa", Optional: true},
-		}, KnownHosts: []string{"/home/ops/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"}}
+		}, KnownHosts: []string{"/home/ops/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}}
 		change(&c)
 		return []ssh.Config{c}
 	}
@@ -33,26 +33,26 @@ func TestSSHConfig(t *testing.T) {
 		{Path: "/home/ops/.ssh/id_ecdsa", Optional: true},
 		{Path: "/home/ops/.ssh/id_rsa", Optional: true},
 	}
-	known := []string{"/home/ops/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"}
+	known, global := []string{"/home/ops/.ssh/known_hosts"}, []string{"/etc/ssh/ssh_known_hosts"}
 	for name, tt := range map[string]struct {
 		in   inventory.SSH
 		want ssh.Config
 	}{
 		"as little as possible": {
 			inventory.SSH{User: "root", Port: 22, Agent: true},
-			ssh.Config{User: "root", Port: 22, Agent: true, Keys: optional, KnownHosts: known},
+			ssh.Config{User: "root", Port: 22, Agent: true, Keys: optional, KnownHosts: known, GlobalKnownHosts: global},
 		},
 		"a key with a passphrase": {
 			inventory.SSH{User: "ops", Port: 2222, KeyFile: "~/keys/lab", Passphrase: inventory.Ref{Source: "env", Name: "KW_PHRASE"}},
-			ssh.Config{User: "ops", Port: 2222, Keys: []ssh.Key{{Path: "/home/ops/keys/lab", Passphrase: "key secret"}}, KnownHosts: known},
+			ssh.Config{User: "ops", Port: 2222, Keys: []ssh.Key{{Path: "/home/ops/keys/lab", Passphrase: "key secret"}}, KnownHosts: known, GlobalKnownHosts: global},
 		},
 		"passwords": {
 			inventory.SSH{User: "ops", Password: inventory.Ref{Source: "env", Name: "KW_LOGIN"}, Sudo: inventory.Sudo{Password: inventory.Ref{Source: "file", Name: sudo}}},
-			ssh.Config{User: "ops", Password: "login secret", SudoPassword: "sudo secret", Keys: optional, KnownHosts: known},
+			ssh.Config{User: "ops", Password: "login secret", SudoPassword: "sudo secret", Keys: optional, KnownHosts: known, GlobalKnownHosts: global},
 		},
 		"a pinned key": {
 			inventory.SSH{User: "root", HostKey: "SHA256:abc"},
-			ssh.Config{User: "root", HostKey: "SHA256:abc", Keys: optional, KnownHosts: known},
+			ssh.Config{User: "root", HostKey: "SHA256:abc", Keys: optional, KnownHosts: known, GlobalKnownHosts: global},
 		},
 		"known hosts of its own, and trust": {
 			inventory.SSH{User: "root", KnownHosts: []string{"/lab/known", "~/known"}, TrustOnFirstUse: true},
@@ -60,11 +60,11 @@ func TestSSHConfig(t *testing.T) {
 		},
 		"a certificate": {
 			inventory.SSH{User: "root", CertificateFile: "~/certs/c", Agent: true},
-			ssh.Config{User: "root", Certificates: []string{"/home/ops/certs/c"}, Agent: true, Keys: optional, KnownHosts: known},
+			ssh.Config{User: "root", Certificates: []string{"/home/ops/certs/c"}, Agent: true, Keys: optional, KnownHosts: known, GlobalKnownHosts: global},
 		},
 		"a bastion with the host's credentials": {
 			inventory.SSH{User: "ops", KeyFile: "/k", Password: inventory.Ref{Source: "env", Name: "KW_LOGIN"}, Sudo: inventory.Sudo{Password: inventory.Ref{Source: "file", Name: sudo}}, TrustOnFirstUse: true, Bastion: inventory.Bastion{Address: "gate"}},
-			ssh.Config{User: "ops", Keys: []ssh.Key{{Path: "/k"}}, Password: "login secret", SudoPassword: "sudo secret", TrustOnFirstUse: true, KnownHosts: known, Via: gate(func(c *ssh.Config) {
+			ssh.Config{User: "ops", Keys: []ssh.Key{{Path: "/k"}}, Password: "login secret", SudoPassword: "sudo secret", TrustOnFirstUse: true, KnownHosts: known, GlobalKnownHosts: global, Via: gate(func(c *ssh.Config) {
 				c.Keys, c.Password, c.TrustOnFirstUse = []ssh.Key{{Path: "/k"}}, "login secret", true
 			})},
 		},
@@ -72,28 +72,29 @@ func TestSSHConfig(t *testing.T) {
 			inventory.SSH{User: "ops", KeyFile: "/k", Password: inventory.Ref{Source: "env", Name: "KW_LOGIN"}, KnownHosts: []string{"/known"},
 				Bastion: inventory.Bastion{Address: "gate", User: "jumper", Port: 2022, KeyFile: "~/gate", Passphrase: inventory.Ref{Source: "env", Name: "KW_PHRASE"}, HostKey: "SHA256:abc"}},
 			ssh.Config{User: "ops", Keys: []ssh.Key{{Path: "/k"}}, Password: "login secret", KnownHosts: []string{"/known"}, Via: gate(func(c *ssh.Config) {
+				c.GlobalKnownHosts = nil
 				c.User, c.Port, c.HostKey, c.KnownHosts, c.Keys = "jumper", 2022, "SHA256:abc", []string{"/known"}, []ssh.Key{{Path: "/home/ops/gate", Passphrase: "key secret"}}
 			})},
 		},
 		"a bastion with a password": {
 			inventory.SSH{User: "ops", KeyFile: "/k", Agent: true, Bastion: inventory.Bastion{Address: "gate", Password: inventory.Ref{Source: "env", Name: "KW_LOGIN"}}},
-			ssh.Config{User: "ops", Keys: []ssh.Key{{Path: "/k"}}, Agent: true, KnownHosts: known, Via: gate(func(c *ssh.Config) { c.Password = "login secret" })},
+			ssh.Config{User: "ops", Keys: []ssh.Key{{Path: "/k"}}, Agent: true, KnownHosts: known, GlobalKnownHosts: global, Via: gate(func(c *ssh.Config) { c.Password = "login secret" })},
 		},
 		"a configuration file": {
 			inventory.SSH{Agent: true, ConfigFile: file},
-			ssh.Config{User: "filed", Port: 2200, Keys: []ssh.Key{{Path: "/home/ops/keys/filed", Optional: true}}, KnownHosts: known, Via: gate(func(c *ssh.Config) {
+			ssh.Config{User: "filed", Port: 2200, Keys: []ssh.Key{{Path: "/home/ops/keys/filed", Optional: true}}, KnownHosts: known, GlobalKnownHosts: global, Via: gate(func(c *ssh.Config) {
 				c.Address, c.Port, c.User, c.Agent = "198.51.100.1", 2022, ownName(), true
 			})},
 		},
 		"a configuration file, and a bastion": {
 			inventory.SSH{User: "ops", Port: 22, KeyFile: "/k", ConfigFile: file, Bastion: inventory.Bastion{Address: "gate"}},
-			ssh.Config{User: "ops", Port: 22, Keys: []ssh.Key{{Path: "/k"}}, KnownHosts: known, Via: gate(func(c *ssh.Config) {
+			ssh.Config{User: "ops", Port: 22, Keys: []ssh.Key{{Path: "/k"}}, KnownHosts: known, GlobalKnownHosts: global, Via: gate(func(c *ssh.Config) {
 				c.Address, c.Port, c.Keys = "198.51.100.1", 2022, []ssh.Key{{Path: "/k"}}
 			})},
 		},
 		"a configuration file, and no bastion": {
 			inventory.SSH{User: "ops", Port: 22, KeyFile: "/k", ConfigFile: file, Bastion: inventory.Bastion{Address: inventory.NoBastion}},
-			ssh.Config{User: "ops", Port: 22, Keys: []ssh.Key{{Path: "/k"}}, KnownHosts: known, Via: []ssh.Config{}},
+			ssh.Config{User: "ops", Port: 22, Keys: []ssh.Key{{Path: "/k"}}, KnownHosts: known, GlobalKnownHosts: global, Via: []ssh.Config{}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,8 +44,11 @@ type Config struct {
 	HostKey string
 	// HostKeyAlias is the name to look up in KnownHosts, instead of the address and the port.
 	HostKeyAlias string
-	// KnownHosts are files in known_hosts format; those that do not exist are empty.
+	// KnownHosts are files in known_hosts format; those that do not exist are empty. For
+	// WithDefaultFiles nil is not said, and empty is none.
 	KnownHosts []string
+	// GlobalKnownHosts are read after KnownHosts, and never written.
+	GlobalKnownHosts []string
 	// TrustOnFirstUse accepts the key of a host that no file knows and appends it to the first
 	// of KnownHosts. It never accepts a changed key.
 	TrustOnFirstUse bool
@@ -183,6 +187,11 @@ func (e *ConfigError) Error() string { return e.Host + ": ssh configuration: " +
 
 // Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
+
+// knownHostsFiles are all files in which the host's key is looked for.
+func (c Config) knownHostsFiles() []string {
+	return slices.Concat(c.KnownHosts, c.GlobalKnownHosts)
+}
 
 // hostKeyName is what known_hosts files call the host: host:port, or the alias alone.
 func (c Config) hostKeyName() string {

@@ -138,6 +138,19 @@ func TestTrustOnFirstUse(t *testing.T) {
 	nothingSent(t, other)
 }
 
+// A file for all is read, and not written; what is written to /dev/null need not be durable.
+func TestTrustOnFirstUseNowhere(t *testing.T) {
+	_, config := server(t, sshtest.Options{})
+	global := config.KnownHosts[0]
+	config.TrustOnFirstUse, config.KnownHosts, config.GlobalKnownHosts = true, []string{"/dev/null"}, []string{global}
+	mustRun(t, connect(t, config), "true") // known there
+	write(t, global, "# nobody\n")
+	mustRun(t, connect(t, config), "true")
+	if got := read(t, global); got != "# nobody\n" {
+		t.Errorf("recorded in the global file: %q", got)
+	}
+}
+
 // TestTrustOnFirstUseConcurrent has many runs meet new hosts at once: every host is recorded
 // once, after a last line that had no line break.
 func TestTrustOnFirstUseConcurrent(t *testing.T) {

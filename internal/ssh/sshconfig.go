@@ -129,9 +129,9 @@ func (f *ClientConfig) applyFiles(c *Config, s sshSettings, tokens map[byte]stri
 }
 
 // applyKnownHosts takes over known_hosts files; where one of the two kinds is given, the other has its
-// default.
+// default. One that was switched off (none) is empty and not nil.
 func (f *ClientConfig) applyKnownHosts(c *Config, s sshSettings, tokens map[byte]string) error {
-	if len(c.KnownHosts) > 0 || !s.has("userknownhostsfile") && !s.has("globalknownhostsfile") {
+	if c.KnownHosts != nil || !s.has("userknownhostsfile") && !s.has("globalknownhostsfile") {
 		return nil
 	}
 	users, system := DefaultKnownHosts(f.env.Home)
@@ -143,13 +143,16 @@ func (f *ClientConfig) applyKnownHosts(c *Config, s sshSettings, tokens map[byte
 			}
 		}
 	}
-	c.KnownHosts = slices.Concat(users, system)
+	c.KnownHosts, c.GlobalKnownHosts = users, system
 	return nil
 }
 
-// files are the paths that settings name.
+// files are the paths that settings name; nil without settings, empty where they name none.
 func (f *ClientConfig) files(items []configItem, tokens map[byte]string) ([]string, error) {
 	var all []string
+	if len(items) > 0 {
+		all = []string{}
+	}
 	for _, item := range items {
 		for _, arg := range item.args {
 			if strings.EqualFold(arg, "none") {
@@ -329,13 +332,14 @@ func DefaultKnownHosts(home string) (users, system []string) {
 	return []string{filepath.Join(home, ".ssh", "known_hosts")}, []string{"/etc/ssh/ssh_known_hosts"}
 }
 
-// WithDefaultFiles returns c with ssh's own key and known_hosts files where it has none.
+// WithDefaultFiles returns c with ssh's own key files where it has none, and its known_hosts files where
+// KnownHosts is nil.
 func (c Config) WithDefaultFiles(home string) Config {
 	if len(c.Keys) == 0 {
 		c.Keys = DefaultKeys(home)
 	}
-	if len(c.KnownHosts) == 0 {
-		c.KnownHosts = slices.Concat(DefaultKnownHosts(home))
+	if c.KnownHosts == nil {
+		c.KnownHosts, c.GlobalKnownHosts = DefaultKnownHosts(home)
 	}
 	return c
 }

@@ -103,8 +103,8 @@ Host *
 
 func TestClientConfig(t *testing.T) {
 	last := "/home/me/.ssh/last"
-	gate := Config{Host: "bastion gate", Address: "gate", Port: 22022, User: "jumper", KnownHosts: knownHere(), Keys: optional("/home/me/.ssh/gate", last), AgentSocket: "/run/agent"}
-	inner := Config{Host: "bastion inner", Address: "inner", User: "ops", Port: 2200, KnownHosts: knownHere(), Keys: optional(last), AgentSocket: "/run/agent", Agent: true}
+	gate := Config{Host: "bastion gate", Address: "gate", Port: 22022, User: "jumper", KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional("/home/me/.ssh/gate", last), AgentSocket: "/run/agent"}
+	inner := Config{Host: "bastion inner", Address: "inner", User: "ops", Port: 2200, KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional(last), AgentSocket: "/run/agent", Agent: true}
 	for name, test := range map[string]struct {
 		in, want Config
 		err      string
@@ -126,7 +126,7 @@ func TestClientConfig(t *testing.T) {
 			Keys: optional(last), Via: []Config{gate}}, ""},
 		"several hops": {Config{Address: "deep", AgentSocket: "/run/agent"}, Config{Address: "deep", User: "everybody", AgentSocket: "/run/agent", Keys: optional(last),
 			Via: []Config{gate, inner, {Host: "bastion 2001:db8::7", Address: "2001:db8::7", Port: 23, User: "everybody",
-				KnownHosts: knownHere(), Keys: optional(last), AgentSocket: "/run/agent", Agent: true}}}, ""},
+				KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional(last), AgentSocket: "/run/agent", Agent: true}}}, ""},
 		"an agent for the jump host alone": {Config{Address: "sealed", Agent: true, AgentSocket: "/run/agent"}, Config{Address: "sealed", User: "everybody", Agent: true,
 			Keys: optional(last), Via: []Config{gate}}, ""},
 		"another way":          {Config{Address: "inner", Via: []Config{{Address: "x"}}}, Config{Address: "inner", User: "everybody", Keys: optional(last), Via: []Config{{Address: "x"}}}, ""},
@@ -168,8 +168,33 @@ func TestClientConfig(t *testing.T) {
 	}
 }
 
-func knownHere() []string {
-	return []string{"/home/me/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"}
+// A file that nobody may write is not recorded in, and what was switched off stays off.
+func TestClientConfigKnownHosts(t *testing.T) {
+	global := []string{"/etc/ssh/ssh_known_hosts"}
+	for content, want := range map[string][2][]string{
+		"":                          {{"/home/me/.ssh/known_hosts"}, global},
+		"UserKnownHostsFile none\n": {{}, global},
+		"UserKnownHostsFile none\nGlobalKnownHostsFile none\n":     {{}, {}},
+		"GlobalKnownHostsFile none\n":                              {{"/home/me/.ssh/known_hosts"}, {}},
+		"UserKnownHostsFile /a /b\nGlobalKnownHostsFile /c none\n": {{"/a", "/b"}, {"/c"}},
+	} {
+		file, err := parseClientConfig("config", []byte(content), here())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := file.Apply(Config{Address: "h"}, "root")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c = c.WithDefaultFiles("/home/me")
+		if diff := cmp.Diff(want, [2][]string{c.KnownHosts, c.GlobalKnownHosts}); diff != "" {
+			t.Errorf("%q: -want +got\n%s", content, diff)
+		}
+		c.TrustOnFirstUse = true
+		if err := c.validate(); (err != nil) != (len(c.KnownHosts) == 0) {
+			t.Errorf("%q: trust on first use: %v", content, err)
+		}
+	}
 }
 
 // Nobody says who logs in.
@@ -367,7 +392,7 @@ func TestClientConfigHostileTexts(t *testing.T) {
 			"IdentityFile":         func(c Config) string { return c.Keys[0].Path },
 			"CertificateFile":      func(c Config) string { return c.Certificates[0] },
 			"UserKnownHostsFile":   func(c Config) string { return c.KnownHosts[0] },
-			"GlobalKnownHostsFile": func(c Config) string { return c.KnownHosts[1] },
+			"GlobalKnownHostsFile": func(c Config) string { return c.GlobalKnownHosts[0] },
 			"IdentityAgent":        func(c Config) string { return c.AgentSocket },
 			"ProxyJump":            func(c Config) string { return c.Via[len(c.Via)-1].Address },
 			"Port":                 func(Config) string { return "a number" },
