@@ -140,7 +140,7 @@ func (b *bastion) try(a *attempt) {
 	switch {
 	case a.err == nil:
 		b.client = client
-	case errors.As(a.err, &login), errors.As(a.err, &key):
+	case errors.As(a.err, &login) && !hungUp(login.Err), errors.As(a.err, &key): // not where the connection broke meanwhile
 		b.refused, b.refusedAt = a.err, time.Now()
 	}
 	select {

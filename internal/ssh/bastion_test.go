@@ -112,6 +112,21 @@ func TestBastionRefusalIsNotRepeated(t *testing.T) {
 	}
 }
 
+// A login that broke off is no refusal: the next host has the bastion asked again.
+func TestBastionLoginThatBrokeOff(t *testing.T) {
+	gate, way := server(t, sshtest.Options{DropLogins: 1})
+	way.Host = "bastion gate"
+	bastions := newBastions(t)
+	_, config := behind(t, bastions, way)
+	if _, err := Dial(t.Context(), config); err == nil {
+		t.Fatal("the first login did not break off")
+	}
+	mustRun(t, connect(t, config), "true")
+	if gate.Connections() != 2 {
+		t.Errorf("%d connections to the bastion", gate.Connections())
+	}
+}
+
 func TestBastionLost(t *testing.T) {
 	noLeak(t)
 	gate, way := server(t, sshtest.Options{})

@@ -22,7 +22,9 @@ func (s *Server) serverConfig() *ssh.ServerConfig {
 	}
 	config := &ssh.ServerConfig{MaxAuthTries: o.MaxAuthTries}
 	config.PublicKeyCallback = func(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		s.logins.Add(1)
+		if s.logins.Add(1) <= int64(o.DropLogins) {
+			s.DropAll()
+		}
 		return checker.Authenticate(conn, key)
 	}
 	if o.Password != "" {

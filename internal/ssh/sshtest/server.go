@@ -35,6 +35,7 @@ type Options struct {
 	NoForwarding  bool // tunnels are prohibited
 	RefuseExec    bool // exec requests fail
 	DropPreAuth   int  // hang up on the first n connections before saying anything
+	DropLogins    int  // hang up on everybody when the first n keys are offered
 	DelayBanner   time.Duration
 	NoExitStatus  bool // close sessions without an exit status
 	LoseAfterExec bool // cut the connection when a command has ended, before its status is sent
