@@ -151,9 +151,10 @@ func sshArgs(m *member, v value) error {
 		return err
 	}
 	trusted, jumps := false, false
-	rest := strings.Fields(strings.NewReplacer("-o ", "-o", "-J ", "-oProxyJump=", "-J", "-oProxyJump=").Replace(text))
-	for _, option := range rest {
-		key, setting, _ := strings.Cut(strings.Trim(strings.TrimPrefix(option, "-o"), `"'`), "=")
+	for words := strings.Fields(text); len(words) > 0; {
+		var option string
+		option, words = sshOption(words)
+		key, setting, _ := strings.Cut(option, "=")
 		switch strings.ToLower(key + "=" + setting) {
 		case "stricthostkeychecking=no", "stricthostkeychecking=accept-new", "stricthostkeychecking=off":
 			trusted = true
@@ -178,6 +179,25 @@ func sshArgs(m *member, v value) error {
 		return ignored("host keys are verified in any case")
 	}
 	return nil
+}
+
+// sshOption takes the first option off the words of ssh's command line, as -o has it: KEYWORD=VALUE. One
+// that is neither -o nor -J is as it stands there.
+func sshOption(words []string) (option string, rest []string) {
+	const quotes = `"'`
+	first, rest := words[0], words[1:]
+	if !strings.HasPrefix(first, "-o") && !strings.HasPrefix(first, "-J") {
+		return strings.Trim(first, quotes), rest
+	}
+	option = first[2:]
+	if option == "" && len(rest) > 0 {
+		option, rest = rest[0], rest[1:]
+	}
+	option = strings.Trim(option, quotes)
+	if first[1] == 'J' {
+		option = "ProxyJump=" + option
+	}
+	return option, rest
 }
 
 // jump makes a bastion of a jump host, [user@]host[:port]; false says that it is none, or several.
