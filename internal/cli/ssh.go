@@ -85,6 +85,7 @@ func (d *dialer) config(h inventory.Host) (ssh.Config, error) {
 	bastion := config // its credentials, known hosts and trust
 	b := s.Bastion
 	bastion.Host, bastion.Address, bastion.Port, bastion.User, bastion.HostKey = "bastion "+b.Address, b.Address, b.Port, b.User, b.HostKey
+	bastion.Settings = ssh.SettingsBastion
 	bastion.SudoPassword = "" // nobody becomes root there
 	if b.KeyFile != "" || !b.Password.IsZero() {
 		bastion.Agent, bastion.Keys, bastion.Certificates = false, nil, nil

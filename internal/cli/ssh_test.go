@@ -22,7 +22,7 @@ func TestSSHConfig(t *testing.T) {
 	sudo := write(t, "sudo", "sudo secret\r\n")
 	file := write(t, "config", "Host 192.0.2.1\n User filed\n Port 2200\n IdentityFile ~/keys/filed\n IdentitiesOnly yes\n ProxyJump gate\nHost gate\n Port 2022\n HostName 198.51.100.1\n")
 	gate := func(change func(c *ssh.Config)) []ssh.Config {
-		c := ssh.Config{Host: "bastion gate", Address: "gate", User: "ops", AgentSocket: "/run/agent", Keys: []ssh.Key{
+		c := ssh.Config{Host: "bastion gate", Settings: ssh.SettingsBastion, Address: "gate", User: "ops", AgentSocket: "/run/agent", Keys: []ssh.Key{
 			{Path: "/home/ops/.ssh/id_ed25519", Optional: true}, {Path: "/home/ops/.ssh/id_ecdsa", Optional: true}, {Path: "/home/ops/.ssh/id_rsa", Optional: true},
 		}, KnownHosts: []string{"/home/ops/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}}
 		change(&c)
@@ -83,6 +83,7 @@ func TestSSHConfig(t *testing.T) {
 		"a configuration file": {
 			inventory.SSH{Agent: true, ConfigFile: file},
 			ssh.Config{User: "filed", Port: 2200, Keys: []ssh.Key{{Path: "/home/ops/keys/filed", Optional: true}}, KnownHosts: known, GlobalKnownHosts: global, Via: gate(func(c *ssh.Config) {
+				c.Settings = ssh.SettingsFile
 				c.Address, c.Port, c.User, c.Agent = "198.51.100.1", 2022, ownName(), true
 			})},
 		},

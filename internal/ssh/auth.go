@@ -192,15 +192,18 @@ func (l *login) failed(cause error) error {
 	text := strings.ToLower(cause.Error())
 	switch {
 	case strings.Contains(text, "too many authentication"): // the server's word, or the library's
-		err.Remedy = "the server gave up before the right key was offered: name that key with ssh.keyFile"
+		err.Remedy = "the server gave up before the right key was offered: name that key with " + c.setting("keyFile")
 	case len(l.tried) == 0 && len(l.accepted) > 0:
-		err.Remedy = fmt.Sprintf("the server takes %s, and none of it is configured: set ssh.keyFile, ssh.agent or ssh.password",
-			strings.Join(l.accepted, ", "))
+		ways := fmt.Sprintf("%s, ssh.agent or %s", c.setting("keyFile"), c.setting("password"))
+		if c.Settings == SettingsFile { // which has no passwords
+			ways = c.setting("keyFile") + " or ssh.agent"
+		}
+		err.Remedy = fmt.Sprintf("the server takes %s, and none of it is configured: set %s", strings.Join(l.accepted, ", "), ways)
 	case len(l.accepted) > 0:
-		err.Remedy = fmt.Sprintf("the server takes %s: check ssh.user and that the key is in the user's ~/.ssh/authorized_keys",
-			strings.Join(l.accepted, ", "))
+		err.Remedy = fmt.Sprintf("the server takes %s: check %s and that the key is in the user's ~/.ssh/authorized_keys",
+			strings.Join(l.accepted, ", "), c.setting("user"))
 	default:
-		err.Remedy = "check ssh.user and the credentials"
+		err.Remedy = "check " + c.setting("user") + " and the credentials"
 	}
 	return err
 }

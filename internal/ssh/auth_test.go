@@ -141,6 +141,27 @@ func TestAuthWrongKeyNamesWhatWasTried(t *testing.T) {
 	}
 }
 
+func TestAuthRemedies(t *testing.T) {
+	for _, test := range []struct {
+		settings string
+		accepted []string
+		tried    []string
+		cause    string
+		want     string
+	}{
+		{"", nil, nil, "x", "check ssh.user and"},
+		{SettingsBastion, nil, nil, "x", "check ssh.bastion.user and"},
+		{SettingsBastion, nil, nil, "too many authentication failures", "with ssh.bastion.keyFile"},
+		{SettingsBastion, []string{"a"}, nil, "x", "set ssh.bastion.keyFile, ssh.agent or ssh.bastion.password"},
+		{SettingsBastion, []string{"a"}, []string{"key"}, "x", "check ssh.bastion.user and"},
+		{SettingsFile, []string{"a"}, nil, "x", "set IdentityFile or ssh.agent"},
+		{SettingsFile, []string{"a"}, []string{"key"}, "x", "check User and"},
+	} {
+		l := &login{config: Config{Settings: test.settings}, accepted: test.accepted, tried: test.tried}
+		wantError[*host.AuthError](t, l.failed(errors.New(test.cause)), test.want)
+	}
+}
+
 func TestAuthCertificate(t *testing.T) {
 	authority, _ := sshtest.NewKey(t)
 	key, public := rawKey(t)

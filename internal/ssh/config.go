@@ -16,10 +16,13 @@ import (
 // Config says how to reach one host and who to be there. The zero value of every field but
 // Address and User has a usable meaning.
 type Config struct {
-	Host    string // name used in messages; default: Address
-	Address string // DNS name or IP address
-	Port    int    // default 22
-	User    string // login user; anyone but root becomes root with sudo
+	Host string // name used in messages; default: Address
+	// Settings is where messages say that the host's user, keys and host key are set: SettingsSSH,
+	// SettingsBastion or SettingsFile. Empty means SettingsSSH.
+	Settings string
+	Address  string // DNS name or IP address
+	Port     int    // default 22
+	User     string // login user; anyone but root becomes root with sudo
 
 	// Keys are offered in order, each with its certificate (KEY-cert.pub) first. When there are
 	// any, keys that the agent holds besides are not offered: servers count every offer
@@ -65,6 +68,27 @@ type Config struct {
 
 	// DialContext opens the transport; default: a net.Dialer. With Via it is not used.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// The places of a host's settings, for the remedies of errors: those of an inventory, those of a bastion
+// there, and an ssh_config file.
+const (
+	SettingsSSH     = "ssh"
+	SettingsBastion = "ssh.bastion"
+	SettingsFile    = "ssh_config"
+)
+
+// setting is what messages call a setting of the host, by its name in an inventory.
+func (c Config) setting(name string) string {
+	keyword, ok := map[string]string{"user": "User", "keyFile": "IdentityFile"}[name]
+	switch {
+	case c.Settings == "":
+		return SettingsSSH + "." + name
+	case c.Settings == SettingsFile && ok:
+		return keyword
+	default:
+		return c.Settings + "." + name
+	}
 }
 
 // Key is a private key to log in with, by Path or as PEM.

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"kubewright/internal/host"
 )
@@ -99,7 +100,7 @@ func (v *verifier) judge(remote net.Addr, key ssh.PublicKey) error {
 		if v.pin.matches(key) {
 			return nil
 		}
-		return v.refuse(key, []string{v.pin.String() + " (ssh.hostKey)"}, nil)
+		return v.refuse(key, []string{v.pin.String() + " (" + v.config.setting("hostKey") + ")"}, nil)
 	}
 	if v.known.isRevoked(key) {
 		err := v.refuse(key, nil, nil)
@@ -136,27 +137,45 @@ func (v *verifier) judge(remote net.Addr, key ssh.PublicKey) error {
 func (v *verifier) refuse(key ssh.PublicKey, want []string, cause error) *host.HostKeyError {
 	c := v.config
 	err := &host.HostKeyError{Host: c.Host, Fingerprint: ssh.FingerprintSHA256(key), Want: want, Err: cause}
-	file := "~/.ssh/known_hosts"
-	if len(c.KnownHosts) > 0 {
-		file = c.KnownHosts[0]
-	}
 	switch {
 	case c.HostKey != "" && v.pin.key == nil:
 		err.Remedy = fmt.Sprintf("nothing was sent. The server showed its %s key: if the fingerprint pinned is that of a key "+
-			"of another type, pin the whole public key instead; if the host was reinstalled, correct ssh.hostKey", key.Type())
+			"of another type, pin the whole public key instead; if the host was reinstalled, correct %s", key.Type(), c.setting("hostKey"))
 	case c.HostKey != "":
-		err.Remedy = "nothing was sent. If the host was reinstalled, correct ssh.hostKey; if not, somebody may be in between"
+		err.Remedy = fmt.Sprintf("nothing was sent. If the host was reinstalled, correct %s; if not, somebody may be in between", c.setting("hostKey"))
 	case len(want) > 0:
 		err.Remedy = fmt.Sprintf("nothing was sent. If the host was reinstalled, run: ssh-keygen -R '%s' -f %s; "+
-			"if not, somebody may be in between", v.known.name, file)
+			"if not, somebody may be in between", v.known.name, v.known.expectedIn())
 	default:
-		err.Remedy = fmt.Sprintf("compare it with the host's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then: "+
-			"ssh-keyscan -p %d %s >> %s, or pin it with ssh.hostKey, or set ssh.trustOnFirstUse: true", c.Port, c.Address, file)
+		err.Remedy = "compare it with the host's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then: " +
+			strings.Join(v.waysToTrust(key), ", or ")
 		if len(v.known.skipped) > 0 {
 			err.Err = fmt.Errorf("unreadable lines were skipped: %s", strings.Join(v.known.skipped, ", "))
 		}
 	}
 	return err
+}
+
+// waysToTrust says how the key of an unknown host becomes a known one. ssh-keyscan reaches only hosts
+// without others in between, and does not know of an alias.
+func (v *verifier) waysToTrust(key ssh.PublicKey) []string {
+	c := v.config
+	var ways []string
+	switch {
+	case len(c.KnownHosts) == 0:
+		ways = append(ways, "name a file that has it as ssh.knownHosts")
+	case len(c.Via) > 0 || c.HostKeyAlias != "":
+		ways = append(ways, fmt.Sprintf("add this line to %s: %s", c.KnownHosts[0], knownhosts.Line([]string{c.hostKeyName()}, key)))
+	default:
+		ways = append(ways, fmt.Sprintf("ssh-keyscan -p %d %s >> %s", c.Port, c.Address, c.KnownHosts[0]))
+	}
+	if c.Settings != SettingsFile { // which can pin none
+		ways = append(ways, "pin it with "+c.setting("hostKey"))
+	}
+	if len(c.KnownHosts) > 0 {
+		ways = append(ways, "set ssh.trustOnFirstUse: true")
+	}
+	return ways
 }
 
 // pin is a key given in the inventory: a public key or only its fingerprint.

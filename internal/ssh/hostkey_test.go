@@ -46,6 +46,52 @@ func TestHostKeyUnknown(t *testing.T) {
 	}
 }
 
+// Remedies name the settings of the host that is meant, and only what helps there.
+func TestHostKeyRemedies(t *testing.T) {
+	shown, _ := sshtest.NewKey(t)
+	other, _ := sshtest.NewKey(t)
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	line := func(name string) string { return file + ": " + knownhosts.Line([]string{name}, shown.PublicKey()) }
+	const scan = "ssh-keyscan"
+	pinned := ssh.FingerprintSHA256(other.PublicKey())
+	for name, test := range map[string]struct {
+		config    Config
+		want, not []string
+	}{
+		"a host":                  {Config{}, []string{scan, "pin it with ssh.hostKey", "ssh.trustOnFirstUse"}, []string{"bastion"}},
+		"a bastion":               {Config{Settings: SettingsBastion}, []string{scan, "ssh.bastion.hostKey", "ssh.trustOnFirstUse"}, []string{"ssh.hostKey"}},
+		"a jump host":             {Config{Settings: SettingsFile}, []string{scan, "ssh.trustOnFirstUse"}, []string{"hostKey"}},
+		"behind others":           {Config{Via: []Config{{}}}, []string{line("[h]:2222"), "ssh.hostKey"}, []string{scan}},
+		"an alias":                {Config{HostKeyAlias: "prod"}, []string{line("prod"), "ssh.hostKey"}, []string{scan}},
+		"no file":                 {Config{KnownHosts: []string{}}, []string{"ssh.knownHosts", "ssh.hostKey"}, []string{scan, "trustOnFirstUse"}},
+		"pinned":                  {Config{HostKey: pinned}, []string{"correct ssh.hostKey"}, []string{"bastion"}},
+		"a pinned key":            {Config{HostKey: string(ssh.MarshalAuthorizedKey(other.PublicKey()))}, []string{"correct ssh.hostKey"}, []string{"bastion"}},
+		"a pinned bastion":        {Config{Settings: SettingsBastion, HostKey: pinned}, []string{"(ssh.bastion.hostKey)", "correct ssh.bastion.hostKey"}, []string{"ssh.hostKey"}},
+		"a bastion's pinned key":  {Config{Settings: SettingsBastion, HostKey: string(ssh.MarshalAuthorizedKey(other.PublicKey()))}, []string{"correct ssh.bastion.hostKey"}, []string{"ssh.hostKey"}},
+		"changed in another file": {Config{GlobalKnownHosts: []string{file + "2"}}, []string{"-f " + file + "2"}, []string{scan}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := test.config
+			c.Host, c.Address, c.Port = "cp1", "h", 2222
+			if c.KnownHosts == nil {
+				c.KnownHosts = []string{file}
+			}
+			write(t, file+"2", knownhosts.Line([]string{"[h]:2222"}, other.PublicKey())+"\n")
+			v, err := newVerifier(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = v.check("", nil, shown.PublicKey())
+			wantError[*host.HostKeyError](t, err, test.want...)
+			for _, not := range test.not {
+				if strings.Contains(err.Error(), not) {
+					t.Errorf("%q in %v", not, err)
+				}
+			}
+		})
+	}
+}
+
 func TestHostKeyChanged(t *testing.T) {
 	for _, trust := range []bool{false, true} {
 		s, config := server(t, sshtest.Options{Password: "hunter2"})

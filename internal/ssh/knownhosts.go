@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -119,6 +120,16 @@ func (db *knownHosts) expected() []string {
 		}
 	}
 	return want
+}
+
+// expectedIn returns the file that has the first key or authority known for the host.
+func (db *knownHosts) expectedIn() string {
+	for _, k := range slices.Concat(db.keys, db.authorities) {
+		if !k.portless {
+			return k.file
+		}
+	}
+	return ""
 }
 
 // types returns the key types known for the host.

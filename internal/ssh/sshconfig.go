@@ -82,7 +82,7 @@ func (f *ClientConfig) apply(c Config, user string, path []string) (Config, erro
 		return c, err
 	}
 	if c.Via == nil {
-		hop := Config{AgentSocket: agent, Agent: true, TrustOnFirstUse: c.TrustOnFirstUse}
+		hop := Config{Settings: SettingsFile, AgentSocket: agent, Agent: true, TrustOnFirstUse: c.TrustOnFirstUse}
 		c.Via, err = f.jumps(hop, s, tokens, append(slices.Clone(path), alias))
 	}
 	return c, err

@@ -103,8 +103,8 @@ Host *
 
 func TestClientConfig(t *testing.T) {
 	last := "/home/me/.ssh/last"
-	gate := Config{Host: "bastion gate", Address: "gate", Port: 22022, User: "jumper", KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional("/home/me/.ssh/gate", last), AgentSocket: "/run/agent"}
-	inner := Config{Host: "bastion inner", Address: "inner", User: "ops", Port: 2200, KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional(last), AgentSocket: "/run/agent", Agent: true}
+	gate := Config{Settings: SettingsFile, Host: "bastion gate", Address: "gate", Port: 22022, User: "jumper", KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional("/home/me/.ssh/gate", last), AgentSocket: "/run/agent"}
+	inner := Config{Settings: SettingsFile, Host: "bastion inner", Address: "inner", User: "ops", Port: 2200, KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional(last), AgentSocket: "/run/agent", Agent: true}
 	for name, test := range map[string]struct {
 		in, want Config
 		err      string
@@ -125,7 +125,7 @@ func TestClientConfig(t *testing.T) {
 		"a jump host": {Config{Address: "inner", Agent: true, AgentSocket: "/run/agent"}, Config{Address: "inner", User: "everybody", Agent: true, AgentSocket: "/run/agent",
 			Keys: optional(last), Via: []Config{gate}}, ""},
 		"several hops": {Config{Address: "deep", AgentSocket: "/run/agent"}, Config{Address: "deep", User: "everybody", AgentSocket: "/run/agent", Keys: optional(last),
-			Via: []Config{gate, inner, {Host: "bastion 2001:db8::7", Address: "2001:db8::7", Port: 23, User: "everybody",
+			Via: []Config{gate, inner, {Settings: SettingsFile, Host: "bastion 2001:db8::7", Address: "2001:db8::7", Port: 23, User: "everybody",
 				KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional(last), AgentSocket: "/run/agent", Agent: true}}}, ""},
 		"an agent for the jump host alone": {Config{Address: "sealed", Agent: true, AgentSocket: "/run/agent"}, Config{Address: "sealed", User: "everybody", Agent: true,
 			Keys: optional(last), Via: []Config{gate}}, ""},
