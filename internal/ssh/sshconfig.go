@@ -43,6 +43,11 @@ func (f *ClientConfig) Apply(c Config, user string) (Config, error) {
 // is named.
 func (f *ClientConfig) apply(c Config, user string, path []string) (Config, error) {
 	alias, agent := c.Address, c.AgentSocket
+	// What an inventory says of agent and known hosts holds for jump hosts too, unless the file has known
+	// hosts for them. That no agent is used
+	// beside a key or a password of the host says nothing about them.
+	hop := Config{Settings: SettingsFile, AgentSocket: agent, Agent: c.Agent || len(c.Keys) > 0 || c.Password != "",
+		KnownHosts: c.KnownHosts, TrustOnFirstUse: c.TrustOnFirstUse}
 	decided := c.User != ""
 	if decided {
 		user = c.User
@@ -82,7 +87,6 @@ func (f *ClientConfig) apply(c Config, user string, path []string) (Config, erro
 		return c, err
 	}
 	if c.Via == nil {
-		hop := Config{Settings: SettingsFile, AgentSocket: agent, Agent: true, TrustOnFirstUse: c.TrustOnFirstUse}
 		c.Via, err = f.jumps(hop, s, tokens, append(slices.Clone(path), alias))
 	}
 	return c, err
@@ -131,7 +135,8 @@ func (f *ClientConfig) applyFiles(c *Config, s sshSettings, tokens map[byte]stri
 // applyKnownHosts takes over known_hosts files; where one of the two kinds is given, the other has its
 // default. One that was switched off (none) is empty and not nil.
 func (f *ClientConfig) applyKnownHosts(c *Config, s sshSettings, tokens map[byte]string) error {
-	if c.KnownHosts != nil || !s.has("userknownhostsfile") && !s.has("globalknownhostsfile") {
+	given := c.KnownHosts != nil && c.Settings != SettingsFile // the file says more of a jump host of its own
+	if given || !s.has("userknownhostsfile") && !s.has("globalknownhostsfile") {
 		return nil
 	}
 	users, system := DefaultKnownHosts(f.env.Home)

@@ -124,7 +124,7 @@ func TestClientConfig(t *testing.T) {
 			AgentSocket: "/run/other", Keys: optional(last)}, ""},
 		"a jump host": {Config{Address: "inner", Agent: true, AgentSocket: "/run/agent"}, Config{Address: "inner", User: "everybody", Agent: true, AgentSocket: "/run/agent",
 			Keys: optional(last), Via: []Config{gate}}, ""},
-		"several hops": {Config{Address: "deep", AgentSocket: "/run/agent"}, Config{Address: "deep", User: "everybody", AgentSocket: "/run/agent", Keys: optional(last),
+		"several hops": {Config{Address: "deep", Agent: true, AgentSocket: "/run/agent"}, Config{Address: "deep", User: "everybody", Agent: true, AgentSocket: "/run/agent", Keys: optional(last),
 			Via: []Config{gate, inner, {Settings: SettingsFile, Host: "bastion 2001:db8::7", Address: "2001:db8::7", Port: 23, User: "everybody",
 				KnownHosts: []string{"/home/me/.ssh/known_hosts"}, GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts"}, Keys: optional(last), AgentSocket: "/run/agent", Agent: true}}}, ""},
 		"an agent for the jump host alone": {Config{Address: "sealed", Agent: true, AgentSocket: "/run/agent"}, Config{Address: "sealed", User: "everybody", Agent: true,
@@ -193,6 +193,35 @@ func TestClientConfigKnownHosts(t *testing.T) {
 		c.TrustOnFirstUse = true
 		if err := c.validate(); (err != nil) != (len(c.KnownHosts) == 0) {
 			t.Errorf("%q: trust on first use: %v", content, err)
+		}
+	}
+}
+
+// What the inventory says of agent and known hosts holds for jump hosts, theirs too.
+func TestClientConfigJumpHostsFollowTheInventory(t *testing.T) {
+	file, err := parseClientConfig("config", []byte("Host x\nProxyJump y\nHost y\nProxyJump z\nHost z\nProxyJump w\nUserKnownHostsFile /of-z\nGlobalKnownHostsFile none\n"), here())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		in    Config
+		agent bool
+	}{
+		"agent: false":           {Config{KnownHosts: []string{"/known"}}, false},
+		"agent":                  {Config{KnownHosts: []string{"/known"}, Agent: true}, true},
+		"a key of the host":      {Config{KnownHosts: []string{"/known"}, Keys: []Key{{Path: "/k"}}}, true},
+		"a password of the host": {Config{KnownHosts: []string{"/known"}, Password: "hunter2"}, true},
+	} {
+		test.in.Address, test.in.AgentSocket = "x", "/run/agent"
+		got, err := file.Apply(test.in, "root")
+		if err != nil || len(got.Via) != 3 {
+			t.Fatalf("%s: %+v, %v", name, got.Via, err)
+		}
+		for _, hop := range got.Via {
+			known := map[string]string{"y": "/known", "z": "/of-z", "w": "/known"}[hop.Address]
+			if hop.Agent != test.agent || !slices.Equal(hop.KnownHosts, []string{known}) || len(hop.GlobalKnownHosts) > 0 {
+				t.Errorf("%s: %s has %v, %q, %q", name, hop.Address, hop.Agent, hop.KnownHosts, hop.GlobalKnownHosts)
+			}
 		}
 	}
 }
