@@ -165,9 +165,9 @@ func (l *login) whyNot(id identity, agentErr error) string {
 
 func describe(id identity) string {
 	s := "key " + id.name + " " + ssh.FingerprintSHA256(id.public)
-	if id.cert != nil {
+	for _, cert := range id.certs {
 		s += " with its certificate"
-		if until := id.cert.ValidBefore; until != ssh.CertTimeInfinity && time.Now().After(time.Unix(int64(until), 0)) {
+		if until := cert.ValidBefore; until != ssh.CertTimeInfinity && time.Now().After(time.Unix(int64(until), 0)) {
 			s += ", which has expired"
 		}
 	}

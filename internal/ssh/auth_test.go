@@ -194,6 +194,33 @@ func TestAuthCertificate(t *testing.T) {
 	}
 }
 
+// A key with two certificates is offered with both: one may have expired, or be for other hosts.
+func TestAuthCertificatesOfOneKey(t *testing.T) {
+	authority, _ := sshtest.NewKey(t)
+	foreign, _ := sshtest.NewKey(t)
+	key, public := rawKey(t)
+	path := keyFile(t, key, "")
+	certificate := func(path string, by ssh.Signer) string {
+		cert := &ssh.Certificate{Key: public, CertType: ssh.UserCert, ValidPrincipals: []string{"root"}, ValidBefore: ssh.CertTimeInfinity}
+		if err := cert.SignCert(rand.Reader, by); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, string(ssh.MarshalAuthorizedKey(cert)))
+		return path
+	}
+	beside, good, bad := certificate(path+"-cert.pub", foreign), certificate(path+"-good", authority), certificate(path+"-bad", foreign)
+	s := sshtest.Start(t, sshtest.Options{AuthorizedKeys: []ssh.PublicKey{authority.PublicKey()}})
+	config := Config{Host: "cp1", Address: s.Address(), Port: s.Port(), User: "root", HostKey: s.HostKey(), Keys: []Key{{Path: path}}}
+	for _, certificates := range [][]string{{good}, {good, bad}, {bad, good, beside}} {
+		config.Certificates = certificates
+		mustRun(t, connect(t, config), "true")
+	}
+	identities, err := loadIdentities(config.Keys, []string{beside, good, good})
+	if err != nil || len(identities) != 1 || len(identities[0].certs) != 2 {
+		t.Errorf("%d identities, %v: a certificate counts once", len(identities), err)
+	}
+}
+
 func TestAuthPassword(t *testing.T) {
 	for name, test := range map[string]struct {
 		options sshtest.Options

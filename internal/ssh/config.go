@@ -24,7 +24,7 @@ type Config struct {
 	Port     int    // default 22
 	User     string // login user; anyone but root becomes root with sudo
 
-	// Keys are offered in order, each with its certificate (KEY-cert.pub) first. When there are
+	// Keys are offered in order, each with its certificates (KEY-cert.pub) first. When there are
 	// any, keys that the agent holds besides are not offered: servers count every offer
 	// (MaxAuthTries, 6 by default) and hang up after the last.
 	Keys []Key

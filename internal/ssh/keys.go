@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -16,21 +17,22 @@ import (
 type identity struct {
 	name   string // for messages: the path, or "given as PEM"
 	public ssh.PublicKey
-	signer ssh.Signer       // nil: the agent must have it
-	cert   *ssh.Certificate // nil: there is none
-	locked bool             // the private key is there, its passphrase is not
+	signer ssh.Signer // nil: the agent must have it
+	certs  []*ssh.Certificate
+	locked bool // the private key is there, its passphrase is not
 }
 
-// signers returns what to offer for the identity: the certificate first, then the key itself.
+// signers returns what to offer for the identity: the certificates first, then the key itself.
 func (id identity) signers() ([]ssh.Signer, error) {
-	if id.cert == nil {
-		return []ssh.Signer{id.signer}, nil
+	var signers []ssh.Signer
+	for _, cert := range id.certs {
+		certified, err := ssh.NewCertSigner(cert, id.signer)
+		if err != nil {
+			return nil, fmt.Errorf("certificate of key %s: %w", id.name, err)
+		}
+		signers = append(signers, certified)
 	}
-	certified, err := ssh.NewCertSigner(id.cert, id.signer)
-	if err != nil {
-		return nil, fmt.Errorf("certificate of key %s: %w", id.name, err)
-	}
-	return []ssh.Signer{certified, id.signer}, nil
+	return append(signers, id.signer), nil
 }
 
 // loadIdentities reads keys, and the certificates that lie elsewhere. Every key that cannot be used is
@@ -63,11 +65,13 @@ func loadIdentities(keys []Key, certificates []string) ([]identity, error) {
 func certify(identities []identity, path string, cert *ssh.Certificate) []identity {
 	for i, id := range identities {
 		if bytes.Equal(id.public.Marshal(), cert.Key.Marshal()) {
-			identities[i].cert = cert
+			if !slices.ContainsFunc(id.certs, func(c *ssh.Certificate) bool { return bytes.Equal(c.Marshal(), cert.Marshal()) }) {
+				identities[i].certs = append(identities[i].certs, cert)
+			}
 			return identities
 		}
 	}
-	return append([]identity{{name: path, public: cert.Key, cert: cert}}, identities...)
+	return append([]identity{{name: path, public: cert.Key, certs: []*ssh.Certificate{cert}}}, identities...)
 }
 
 func loadIdentity(key Key) (identity, error) {
@@ -93,8 +97,10 @@ func loadIdentity(key Key) (identity, error) {
 	if key.Path == "" {
 		return id, nil
 	}
-	var err error
-	id.cert, err = loadCertificate(key.Path+"-cert.pub", id.public)
+	cert, err := loadCertificate(key.Path+"-cert.pub", id.public)
+	if cert != nil {
+		id.certs = []*ssh.Certificate{cert}
+	}
 	return id, err
 }
 

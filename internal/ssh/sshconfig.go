@@ -28,7 +28,7 @@ type Environment struct {
 
 // Apply returns c with what is not set taken from the file, as `ssh ADDRESS` would find it: HostName
 // replaces Address; User, Port, key and certificate files, the agent, known hosts and their alias
-// are taken when c has none, and Via follows from ProxyJump when it is nil. IdentitiesOnly switches
+// are taken when c has none, certificates only where c has no keys either, and Via follows from ProxyJump when it is nil. IdentitiesOnly switches
 // Agent off where c has no Keys. user logs in where neither c nor the file says who. The error is
 // *ConfigError; it names the file and the line.
 func (f *ClientConfig) Apply(c Config, user string) (Config, error) {
@@ -104,7 +104,8 @@ func (f *ClientConfig) tokens(c Config, alias string) map[byte]string {
 
 // applyFiles takes over key, certificate and known_hosts files, and the agent.
 func (f *ClientConfig) applyFiles(c *Config, s sshSettings, tokens map[byte]string) error {
-	if len(c.Keys) == 0 {
+	ofFile := len(c.Keys) == 0
+	if ofFile {
 		keys, err := f.files(s.keys, tokens)
 		if err != nil {
 			return err
@@ -118,7 +119,7 @@ func (f *ClientConfig) applyFiles(c *Config, s sshSettings, tokens map[byte]stri
 		}
 		c.Agent = c.Agent && !only
 	}
-	if len(c.Certificates) == 0 {
+	if len(c.Certificates) == 0 && ofFile { // else they would be for other keys
 		var err error
 		if c.Certificates, err = f.files(s.certs, tokens); err != nil {
 			return err

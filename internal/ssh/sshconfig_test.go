@@ -113,6 +113,8 @@ func TestClientConfig(t *testing.T) {
 			Keys: optional("/home/me/.ssh/cluster", last), Certificates: []string{"/matched"}}, ""},
 		"what is set stays": {Config{Address: "cp1", User: "me", Port: 22, Keys: []Key{{Path: "/k"}}, Certificates: []string{"/c"}},
 			Config{Address: "10.0.0.1", User: "me", Port: 22, Keys: []Key{{Path: "/k"}}, Certificates: []string{"/c"}}, ""},
+		"no certificates for a key that is set": {Config{Address: "cp1", Keys: []Key{{Path: "/k"}}}, Config{Address: "10.0.0.1", User: "deploy", Port: 2222,
+			Keys: []Key{{Path: "/k"}}}, ""},
 		"pattern": {Config{Address: "a.example.com", User: "u"}, Config{Address: "node-a.example.com", User: "u",
 			Keys: optional("/keys/u node-a.example.com", last)}, ""},
 		"negated":  {Config{Address: "bad.example.com"}, Config{Address: "bad.example.com", User: "everybody", Keys: optional(last)}, ""},
