@@ -126,7 +126,7 @@ func (l *login) signers() ([]ssh.Signer, error) {
 		l.note(describe(id))
 		offer = append(offer, signers...)
 	}
-	if l.config.AgentSocket != "" && (l.config.Agent || len(l.config.Keys) == 0) {
+	if l.config.AgentSocket != "" && (l.config.Agent || l.config.Keys == nil) {
 		if err != nil {
 			l.note(fmt.Sprintf("agent (%v)", err))
 		} else {

@@ -26,12 +26,13 @@ type Config struct {
 
 	// Keys are offered in order, each with its certificates (KEY-cert.pub) first. When there are
 	// any, keys that the agent holds besides are not offered: servers count every offer
-	// (MaxAuthTries, 6 by default) and hang up after the last.
+	// (MaxAuthTries, 6 by default) and hang up after the last. For WithDefaultFiles nil is not said, and
+	// empty is none.
 	Keys []Key
 	// Agent offers the agent's keys even though Keys are given, after them.
 	Agent bool
 	// AgentSocket is the path in SSH_AUTH_SOCK; empty: there is no agent. Its keys are offered
-	// when no Keys are given, and it signs for those of Keys that are locked by a passphrase
+	// when Keys is nil, and it signs for those of Keys that are locked by a passphrase
 	// not given here.
 	AgentSocket string
 	// Certificates are files of OpenSSH certificates, each for one of Keys or for a key that the agent

@@ -110,6 +110,9 @@ func (f *ClientConfig) applyFiles(c *Config, s sshSettings, tokens map[byte]stri
 		if err != nil {
 			return err
 		}
+		if keys != nil {
+			c.Keys = []Key{} // they may all be none
+		}
 		for _, path := range keys { // as in ssh, one that is not there is passed over
 			c.Keys = append(c.Keys, Key{Path: path, Optional: true})
 		}
@@ -338,10 +341,10 @@ func DefaultKnownHosts(home string) (users, system []string) {
 	return []string{filepath.Join(home, ".ssh", "known_hosts")}, []string{"/etc/ssh/ssh_known_hosts"}
 }
 
-// WithDefaultFiles returns c with ssh's own key files where it has none, and its known_hosts files where
-// KnownHosts is nil.
+// WithDefaultFiles returns c with ssh's own key files where Keys is nil, and its known_hosts files where
+// KnownHosts is.
 func (c Config) WithDefaultFiles(home string) Config {
-	if len(c.Keys) == 0 {
+	if c.Keys == nil {
 		c.Keys = DefaultKeys(home)
 	}
 	if c.KnownHosts == nil {

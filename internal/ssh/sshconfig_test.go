@@ -199,6 +199,33 @@ func TestClientConfigKnownHosts(t *testing.T) {
 	}
 }
 
+// Whoever asks for no key has none offered, of the default ones or of the agent.
+func TestClientConfigNoKeys(t *testing.T) {
+	key, _ := rawKey(t)
+	socket, asked := startAgent(t, key)
+	file, err := parseClientConfig("config", []byte("IdentityFile none\nIdentitiesOnly yes\n"), here())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := file.Apply(Config{Address: "h", Agent: true, AgentSocket: socket}, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = c.WithDefaultFiles("/home/me").withDefaults()
+	if len(c.Keys) > 0 {
+		t.Errorf("keys %v", c.Keys)
+	}
+	login, closeAgent := newLogin(t.Context(), c, nil)
+	defer closeAgent()
+	if signers, err := login.signers(); len(signers) > 0 || err != nil {
+		t.Errorf("%d keys are offered, %v", len(signers), err)
+	}
+	login.config.Agent = true
+	if signers, err := login.signers(); len(signers) != 1 || err != nil || asked.Load() == 0 {
+		t.Errorf("%d keys of the agent are offered, %v", len(signers), err)
+	}
+}
+
 // What the inventory says of agent and known hosts holds for jump hosts, theirs too.
 func TestClientConfigJumpHostsFollowTheInventory(t *testing.T) {
 	file, err := parseClientConfig("config", []byte("Host x\nProxyJump y\nHost y\nProxyJump z\nHost z\nProxyJump w\nUserKnownHostsFile /of-z\nGlobalKnownHostsFile none\n"), here())
