@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,7 +24,13 @@ type dialer struct {
 	configs  map[string]ssh.Config // by host
 
 	mu    sync.Mutex
-	files map[string]*ssh.ClientConfig // ssh_config files by path
+	files map[string]clientFile // ssh_config files by path
+}
+
+// clientFile is an ssh_config file that was read, or why it could not be.
+type clientFile struct {
+	config *ssh.ClientConfig
+	err    error
 }
 
 // newDialer prepares the connections to hosts: every secret that is missing is found
@@ -31,7 +38,7 @@ type dialer struct {
 func newDialer(hosts []inventory.Host) (*dialer, error) {
 	d := &dialer{
 		limiter: ssh.NewLimiter(ssh.DefaultHandshakes), bastions: ssh.NewBastions(),
-		files: map[string]*ssh.ClientConfig{}, configs: map[string]ssh.Config{},
+		files: map[string]clientFile{}, configs: map[string]ssh.Config{},
 	}
 	var errs []error
 	for _, h := range hosts {
@@ -39,7 +46,18 @@ func newDialer(hosts []inventory.Host) (*dialer, error) {
 		errs = append(errs, err)
 		d.configs[h.Name] = config
 	}
-	return d, errors.Join(errs...)
+	return d, joinOnce(errs)
+}
+
+// joinOnce joins errors, of which several hosts may have the same: that of a file that they share.
+func joinOnce(errs []error) error {
+	var once []error
+	for _, err := range failures(errors.Join(errs...)) {
+		if !slices.Contains(once, err) {
+			once = append(once, err)
+		}
+	}
+	return errors.Join(once...)
 }
 
 // dial connects to a host. One that was not prepared is only asked for what it knows.
@@ -104,7 +122,7 @@ func (d *dialer) config(h inventory.Host) (ssh.Config, error) {
 		errs = append(errs, err)
 		config.Via = bastion.Way()
 	}
-	return config, errors.Join(errs...)
+	return config, joinOnce(errs)
 }
 
 // complete fills in what the inventory does not say: from an ssh_config file if there is one, else with
@@ -121,13 +139,13 @@ func (d *dialer) complete(config ssh.Config, path, user string) (ssh.Config, err
 	defer d.mu.Unlock()
 	file, ok := d.files[path]
 	if !ok {
-		var err error
-		if file, err = ssh.ReadClientConfig(expandHome(path), ssh.Environment{Home: home, User: ownName(), Lookup: os.LookupEnv}); err != nil {
-			return config, err
-		}
+		file.config, file.err = ssh.ReadClientConfig(expandHome(path), ssh.Environment{Home: home, User: ownName(), Lookup: os.LookupEnv})
 		d.files[path] = file
 	}
-	config, err := file.Apply(config, user)
+	if file.err != nil {
+		return config, file.err
+	}
+	config, err := file.config.Apply(config, user)
 	return config.WithDefaultFiles(home), err
 }
 

@@ -179,6 +179,27 @@ func TestNewDialerNamesWhatIsWrongWithAConfigurationFile(t *testing.T) {
 	}
 }
 
+// A file that cannot be read is read once and told once, however many hosts and bastions need it.
+func TestNewDialerTellsOfAFileOnce(t *testing.T) {
+	file := write(t, "config", "Hots a\n")
+	var hosts []inventory.Host
+	for _, name := range []string{"a", "b", "c"} {
+		hosts = append(hosts, inventory.Host{Name: name, Address: name, SSH: inventory.SSH{
+			ConfigFile: file, Bastion: inventory.Bastion{Address: "gate"}, Password: inventory.Ref{Source: "env", Name: "KW_UNSET_" + name},
+		}})
+	}
+	d, err := newDialer(hosts)
+	if err == nil || strings.Count(err.Error(), file) != 1 || strings.Count(err.Error(), "KW_UNSET_") != 3 {
+		t.Errorf("%v", err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = d.dial(t.Context(), inventory.Host{Name: "d", Address: "d", SSH: inventory.SSH{ConfigFile: file}}); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("the file was read again: %v", err)
+	}
+}
+
 func TestDialOfAHostThatWasNotPrepared(t *testing.T) {
 	d, err := newDialer(nil)
 	if err != nil {
