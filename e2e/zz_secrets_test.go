@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -26,7 +27,10 @@ const streamTimeout = 3 * time.Minute
 // in it. This test comes last, so that it looks at what all others did; and it shows of each kind of
 // place that a secret would have been found there.
 func TestSecrets(t *testing.T) {
-	t.Parallel() // otherwise it would come before those that are; it needs -parallel 2 or more
+	if flag.Lookup("test.parallel").Value.String() == "1" { // the others would wait for this test, and it for them
+		t.Fatal("this test waits for those that run beside it: run it with -parallel 2 or more")
+	}
+	t.Parallel() // otherwise it would come before those that are
 	background.Wait()
 	c := shared.cluster(t)
 	p := &secrets{cluster: c, scanner: newScanner()}
