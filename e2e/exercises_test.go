@@ -121,6 +121,10 @@ func (b beginner) tidy(t *testing.T) {
 		for _, args := range []string{
 			"uncordon worker1",
 			`patch daemonset kube-proxy --namespace kube-system --patch {"spec":{"template":{"spec":{"nodeSelector":{"exercise":null}}}}}`,
+			// What the cluster has there by itself stays. The claim goes before the volume that it holds.
+			"delete deployments,statefulsets,daemonsets,services,pods,configmaps,persistentvolumeclaims --namespace default --now --timeout 1m " +
+				"--field-selector metadata.name!=kubernetes,metadata.name!=kube-root-ca.crt",
+			"delete persistentvolume folder --ignore-not-found --timeout 30s",
 		} {
 			cmd := exec.CommandContext(t.Context(), filepath.Join(b.dir, "kubectl"), strings.Fields(args)...)
 			cmd.Env = b.env

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -254,10 +255,14 @@ func (v *vagrantLab) wantNodes(t *testing.T, want map[string]string) {
 		if why := notReady(&n); why != "" {
 			t.Error(why)
 		}
+		var addresses []string
 		for _, a := range n.Status.Addresses {
-			if a.Type == corev1.NodeInternalIP && a.Address != want[n.Name] {
-				t.Errorf("node %s has the address %s, want %s", n.Name, a.Address, want[n.Name])
+			if a.Type == corev1.NodeInternalIP {
+				addresses = append(addresses, a.Address)
 			}
+		}
+		if !slices.Equal(addresses, []string{want[n.Name]}) {
+			t.Errorf("node %s has the addresses %q, want %q", n.Name, addresses, want[n.Name])
 		}
 	}
 }
