@@ -214,9 +214,17 @@ func told(ctx context.Context, api *kube.Client) (described, error) {
 	return d, nil
 }
 
+// node is the name that was given, or the one that the node of this machine has.
+func (f *joinFlags) node() (string, error) {
+	if f.nodeName != "" {
+		return f.name()
+	}
+	return thisNode()
+}
+
 // resolve is the cluster with this machine in it, and what the machine is called there.
 func (f *joinFlags) resolve(ctx context.Context, d described, settings []cluster.Setting) (c *cluster.Cluster, name string, warnings []string, err error) {
-	if name, err = f.name(); err != nil {
+	if name, err = f.node(); err != nil {
 		return nil, "", nil, err
 	}
 	address, err := f.address(ctx, f.endpoint)

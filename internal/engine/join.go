@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -15,6 +16,13 @@ import (
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
 	"kubewright/internal/resource"
+	"kubewright/internal/secret"
+)
+
+const (
+	// kubeletConf is the kubeconfig of a kubelet, and nodeUser what the user in it begins with.
+	kubeletConf = "/etc/kubernetes/" + certs.KubeletConf
+	nodeUser    = "system:node:"
 )
 
 // Joining is what a machine that joins by itself has been told of the cluster.
@@ -174,9 +182,9 @@ func (s *Session) unjoinable() error {
 	return why.WithHint("see that etcd is well, and " + openPorts)
 }
 
-// mayJoin refuses a machine that is the other kind of node already, and a name that is that of another
-// machine. One that carries the mark of a cluster has begun to join; whether it is this cluster is for a check to
-// say.
+// mayJoin refuses a machine that is the other kind of node already, or a node of another name, and a name that
+// is that of another machine: with a token, the certificate of any node would be signed. One that carries the mark of
+// a cluster has begun to join; whether it is this cluster is for a check to say.
 func (s *Session) mayJoin(ctx context.Context, api *kube.Client) error {
 	m := s.self()
 	is := ""
@@ -185,12 +193,17 @@ func (s *Session) mayJoin(ctx context.Context, api *kube.Client) error {
 		is = "control plane, and cannot join as a worker"
 	case !s.alone && m.isNode() && !m.keepsAuthorities():
 		is = "worker, and cannot join as a control plane"
-	case m.facts.OursMarker != "":
-		return nil
 	}
 	if is != "" {
 		return fault.New(fault.Preflight, "the machine is a %s", is).
 			On(m.Name).WithHint("join on another machine; kubewright reset takes this one out of its cluster")
+	}
+	if joined := m.nodeName(); joined != "" && m.facts.OursMarker != "" {
+		if joined == m.Name {
+			return nil
+		}
+		return fault.New(fault.Preflight, "the machine has joined as %s, and a node keeps its name", joined).
+			On(m.Name).WithHint("run again with --node-name %s; kubewright reset takes the machine out of its cluster, so that it can join by another name", joined)
 	}
 	there, err := api.HasNode(ctx, m.Name)
 	switch {
@@ -201,6 +214,15 @@ func (s *Session) mayJoin(ctx context.Context, api *kube.Client) error {
 			On(m.Name).WithHint("give it another name with --node-name; or, if that node is gone for good: kubectl delete node %s", m.Name)
 	}
 	return nil
+}
+
+// nodeName is the name of the node that the kubelet on a host is, "" while it is none.
+func (m *member) nodeName() string {
+	config, err := certs.ParseKubeconfig(secret.Bytes(m.observed.Files[kubeletConf].Content))
+	if err != nil {
+		return "" // there is none yet, or it is made anew
+	}
+	return strings.TrimPrefix(config.User, nodeUser)
 }
 
 // signKubelet has the cluster sign the client certificate that the plan wants on the host, if it wants another.

@@ -82,7 +82,7 @@ func joinPhases() []plan.Phase {
 		phase("pki", nil, func(t plan.Target) []resource.Resource {
 			client := issued(t, 0, kubeletClientCert, "")
 			client.Issued = t.KubeletClient
-			return []resource.Resource{client, issued(t, 1, kubeletServerCert, strings.TrimSuffix(kubeletServerCert, ".crt")+".key")}
+			return []resource.Resource{kubeletConfig(t), client, issued(t, 1, kubeletServerCert, strings.TrimSuffix(kubeletServerCert, ".crt")+".key")}
 		}),
 		service("kubelet", "1\n", plan.SameHost("pki")),
 		{
@@ -92,6 +92,17 @@ func joinPhases() []plan.Phase {
 			},
 		},
 	}
+}
+
+// kubeletConfig is the kubeconfig by which a kubelet says which node it is.
+func kubeletConfig(t plan.Target) resource.Kubeconfig {
+	k := resource.Kubeconfig{Path: kubeletConf, Env: t.Env, Want: certs.KubeconfigWant{
+		Server: "https://10.111.0.21:6443", ClusterName: "lab", User: "system:node:" + t.Name, CertFile: kubeletClientCert, KeyFile: kubeletClientCert,
+	}}
+	if t.PKI != nil {
+		k.Want.Authority = t.PKI.Kubernetes
+	}
+	return k
 }
 
 func newJoinLab(t *testing.T) *joinLab {
@@ -237,6 +248,27 @@ func TestJoinWorker(t *testing.T) {
 	p, err = j.join()
 	if err != nil || !p.Empty() || len(j.asked) != 1 || j.starts("w1", "kubelet.service") != 1 {
 		t.Errorf("a second time: %v, %d requests, %d changes", err, len(j.asked), p.Count())
+	}
+}
+
+// A machine that has joined, or has begun to, gets no certificate of another node: neither by another name, nor
+// by the name of another machine.
+func TestJoinKeepsTheName(t *testing.T) {
+	j := newJoinLab(t)
+	if _, err := j.join(); err != nil {
+		t.Fatal(err)
+	}
+	w1 := j.roots["w1"]
+	w1.Write(kubeletConf, strings.ReplaceAll(w1.Read(kubeletConf), "system:node:w1", "system:node:w7"))
+	_, err := j.join()
+	requireFault(t, errors.Join(err, errors.New(strings.Join(fault.Hints(err), "; "))), fault.Preflight, "w1: the machine has joined as w7, and a node keeps its name", "--node-name w7")
+
+	w1.Write(kubeletConf, "") // a join that was cut before the kubelet was given anything
+	j.named["w1"] = true
+	_, err = j.join()
+	requireFault(t, err, fault.Preflight, "the cluster has a node w1 already")
+	if len(j.asked) != 1 {
+		t.Errorf("%d certificates were asked for", len(j.asked))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"kubewright/internal/host"
 	"kubewright/internal/kube"
 	"kubewright/internal/plan"
+	"kubewright/internal/resource"
 	"kubewright/internal/secret"
 	"kubewright/internal/sh"
 	"kubewright/inventory"
@@ -34,6 +35,9 @@ type planeLab struct {
 func newPlaneLab(t *testing.T, running int) *planeLab {
 	t.Helper()
 	p := &planeLab{etcdLab: newEtcdLab(t, running), name: "cp" + string(rune('1'+running)), shut: map[string]bool{}}
+	p.phases = append(p.phases, phase("kubeconfigs", nil, func(t plan.Target) []resource.Resource {
+		return []resource.Resource{kubeletConfig(t)}
+	}))
 	p.bringUp()
 	p.controlPlanes(running + 1)
 	p.with(func(o *engine.Options) {
