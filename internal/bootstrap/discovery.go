@@ -41,8 +41,8 @@ type Discovery struct {
 	// Endpoint is where an API server, or a load balancer of several, is: HOST:PORT.
 	Endpoint string
 	Token    Token
-	// Pins are the hashes of public keys, as "sha256:" and 64 hexadecimal digits, one of which is that
-	// of the cluster's authority. There is no discovery without.
+	// Pins are the hashes of public keys, as "sha256:" and 64 hexadecimal digits. All of the cluster's
+	// authorities have to be among them. There is no discovery without.
 	Pins []string
 }
 
@@ -154,12 +154,14 @@ func (d Discovery) believe(object *corev1.ConfigMap) (ClusterInfo, error) {
 	if err != nil {
 		return ClusterInfo{}, fault.New(fault.Unhealthy, "%s: its cluster-info: %w", d.Endpoint, err)
 	}
-	for _, hash := range hashes { // of which there are two while an authority is replaced
-		if slices.ContainsFunc(d.Pins, func(pin string) bool { return strings.EqualFold(pin, hash) }) {
-			return info, nil
-		}
+	// There are two while an authority is replaced. All are trusted from now on, so all have to be known.
+	strange := slices.DeleteFunc(hashes, func(hash string) bool {
+		return slices.ContainsFunc(d.Pins, func(pin string) bool { return strings.EqualFold(pin, hash) })
+	})
+	if len(strange) == 0 {
+		return info, nil
 	}
-	return ClusterInfo{}, fault.New(fault.Preflight, "%s: the authority of its cluster is %s, which is not the one that was given", d.Endpoint, strings.Join(hashes, " or ")).
+	return ClusterInfo{}, fault.New(fault.Preflight, "%s: an authority of its cluster is %s, which is none that was given", d.Endpoint, strings.Join(strange, " and ")).
 		WithHint("compare it with what `kubewright token create --print-join-command` prints on a control plane; if that is the same, somebody is in between")
 }
 

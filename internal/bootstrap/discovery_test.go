@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -58,14 +59,14 @@ func newServer(t *testing.T, authority *certs.Authority, name string) *server {
 	web.StartTLS()
 	t.Cleanup(web.Close)
 	s.endpoint = web.Listener.Addr().String()
-	s.info = clusterInfo(t, authority, "https://cluster.test:6443")
+	s.info = clusterInfo(t, authority.CertPEM(), "https://cluster.test:6443")
 	return s
 }
 
 // clusterInfo is the ConfigMap that phases make, with the signature that the controller manager adds.
-func clusterInfo(t *testing.T, authority *certs.Authority, address string) corev1.ConfigMap {
+func clusterInfo(t *testing.T, caPEM []byte, address string) corev1.ConfigMap {
 	t.Helper()
-	manifest, err := templates.ClusterInfo(templates.ClusterInfoData{Server: address, CAPEM: authority.CertPEM()})
+	manifest, err := templates.ClusterInfo(templates.ClusterInfoData{Server: address, CAPEM: caPEM})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +120,18 @@ func TestDiscover(t *testing.T) {
 	}
 }
 
+// While an authority is replaced there are two, both of which are given.
+func TestDiscoverTwoAuthorities(t *testing.T) {
+	next := bundle(t).Kubernetes
+	s := newServer(t, bundle(t).Kubernetes, "127.0.0.1")
+	s.info = clusterInfo(t, slices.Concat(s.authority.CertPEM(), next.CertPEM()), "https://cluster.test:6443")
+	d := s.discovery(t)
+	d.Pins = append(d.Pins, next.PublicKeyHash())
+	if _, err := d.Discover(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDiscoverRefuses(t *testing.T) {
 	authority, other := bundle(t).Kubernetes, bundle(t).Kubernetes
 	for name, test := range map[string]struct {
@@ -135,7 +148,12 @@ func TestDiscoverRefuses(t *testing.T) {
 		},
 		"another authority": {
 			spoil: func(_ *server, d *bootstrap.Discovery) { d.Pins = []string{other.PublicKeyHash()} },
-			kind:  fault.Preflight, says: authority.PublicKeyHash() + ", which is not the one",
+			kind:  fault.Preflight, says: authority.PublicKeyHash() + ", which is none that was given",
+		},
+		"an authority beside the one that is known": {
+			spoil: func(s *server, _ *bootstrap.Discovery) {
+				s.info = clusterInfo(t, slices.Concat(authority.CertPEM(), other.CertPEM()), "https://cluster.test:6443")
+			}, kind: fault.Preflight, says: "an authority of its cluster is " + other.PublicKeyHash() + ", which is none that was given",
 		},
 		"another token": {
 			spoil: func(_ *server, d *bootstrap.Discovery) { d.Token = token(t, "zzzzzz.0123456789abcdef") },
@@ -150,13 +168,13 @@ func TestDiscoverRefuses(t *testing.T) {
 		},
 		"another answer the second time": {
 			spoil: func(s *server, _ *bootstrap.Discovery) {
-				second := clusterInfo(t, authority, "https://elsewhere.test:6443")
+				second := clusterInfo(t, authority.CertPEM(), "https://elsewhere.test:6443")
 				s.second = &second
 			}, kind: fault.Preflight, says: "something else than was signed",
 		},
 		"a server of somebody else": {
 			spoil: func(s *server, d *bootstrap.Discovery) {
-				s.info = clusterInfo(t, other, "https://cluster.test:6443")
+				s.info = clusterInfo(t, other.CertPEM(), "https://cluster.test:6443")
 				d.Pins = []string{other.PublicKeyHash()}
 			}, kind: fault.Preflight, says: "certificate signed by unknown authority",
 		},
