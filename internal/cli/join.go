@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type joinFlags struct {
 	certificateKey string
 	// endpoint is the argument.
 	endpoint string
+	// own is what this machine is in the cluster.
+	own struct{ name, address string }
 }
 
 func newJoinCommand() *cobra.Command {
@@ -101,7 +104,10 @@ func (f *joinFlags) start(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	c, name, warnings, err := f.resolve(cmd.Context(), data, settings)
+	if err := f.recognize(cmd.Context()); err != nil {
+		return err
+	}
+	c, warnings, err := f.resolve(data, settings)
 	if err != nil {
 		warn(plainSink(f.output, cmd.ErrOrStderr()), warnings)
 		return err
@@ -110,13 +116,14 @@ func (f *joinFlags) start(cmd *cobra.Command) error {
 		if j.Bundle, err = authorities(cmd.Context(), asked, key, j.Authority); err != nil {
 			return err
 		}
+		j.Still = func(ctx context.Context, api *kube.Client) error { return still(ctx, api, data) }
 		j.Tell = f.tell
 	}
 	if j.API, err = nodesWay(cmd.Context(), c, info, token); err != nil {
 		return err
 	}
 	defer j.API.Close()
-	r, err := f.open(cmd, c, name, warnings)
+	r, err := f.open(cmd, c, f.own.name, warnings)
 	if err != nil {
 		return err
 	}
@@ -155,13 +162,22 @@ func authorities(ctx context.Context, api *kube.Client, key bootstrap.Certificat
 	return bundle, nil
 }
 
+// still is an error when the cluster tells machines that join something else by now.
+func still(ctx context.Context, api *kube.Client, data described) error {
+	now, err := told(ctx, api)
+	if err == nil && (!bytes.Equal(now.text, data.text) || !bytes.Equal(now.digests, data.digests)) {
+		return fault.New(fault.Locked, "the cluster has changed while this machine began to join: %s is another", data.name).WithHint("run again")
+	}
+	return err
+}
+
 // tell has the cluster tell machines that join of this control plane, beside those that it knows by now.
 func (f *joinFlags) tell(ctx context.Context, api *kube.Client) error {
 	data, err := told(ctx, api)
 	if err != nil {
 		return err
 	}
-	c, _, _, err := f.resolve(ctx, data, nil) // where this machine takes files from is its own business
+	c, _, err := f.resolve(data, nil) // where this machine takes files from is its own business
 	if err != nil {
 		return err
 	}
@@ -214,51 +230,58 @@ func told(ctx context.Context, api *kube.Client) (described, error) {
 	return d, nil
 }
 
-// node is the name that was given, or the one that the node of this machine has.
-func (f *joinFlags) node() (string, error) {
-	if f.nodeName != "" {
-		return f.name()
+// recognize finds out the name and the address of this machine, once: the way to the endpoint may lead from
+// another address when the machine is a control plane itself.
+func (f *joinFlags) recognize(ctx context.Context) (err error) {
+	if f.own.name, err = f.name(); f.nodeName == "" {
+		f.own.name, err = thisNode()
 	}
-	return thisNode()
+	if err != nil {
+		return err
+	}
+	f.own.address, err = f.address(ctx, f.endpoint)
+	return err
 }
 
-// resolve is the cluster with this machine in it, and what the machine is called there.
-func (f *joinFlags) resolve(ctx context.Context, d described, settings []cluster.Setting) (c *cluster.Cluster, name string, warnings []string, err error) {
-	if name, err = f.node(); err != nil {
-		return nil, "", nil, err
-	}
-	address, err := f.address(ctx, f.endpoint)
-	if err != nil {
-		return nil, "", nil, err
-	}
+// resolve is the cluster with this machine in it. The address that nobody has given counts only where the cluster
+// does not know the machine: the virtual IP, where it is the endpoint, is an address of the one that has it.
+func (f *joinFlags) resolve(d described, settings []cluster.Setting) (c *cluster.Cluster, warnings []string, err error) {
+	name := f.own.name
 	role := inventory.RoleWorker
 	if f.controlPlane {
 		role = inventory.RoleControlPlane
 	}
-	c, warnings, err = d.resolve(cluster.Here{
+	here := cluster.Here{
 		Settings: settings,
-		Host:     []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}, {Flag: "--node-ip", Keys: []string{"address"}, Value: address}},
+		Host:     []cluster.Setting{{Flag: "--node-name", Keys: []string{"name"}, Value: name}},
 		Defaults: []cluster.Setting{{Flag: "--node-name", Keys: []string{"roles"}, Value: []string{string(role)}}},
 		Worker:   true, // a control plane joins a cluster with an etcd of its own, or not at all
-	})
+	}
+	address := cluster.Setting{Flag: "--node-ip", Keys: []string{"address"}, Value: f.own.address}
+	if f.nodeIP != "" {
+		here.Host = append(here.Host, address)
+	} else {
+		here.Defaults = append(here.Defaults, address)
+	}
+	c, warnings, err = d.resolve(here)
 	if err != nil {
-		return nil, "", warnings, err
+		return nil, warnings, err
 	}
 	const byApply = "kubewright apply adds control planes to such a cluster"
 	own := c.Select(func(h inventory.Host) bool { return h.Name == name })[0]
 	switch {
 	case f.controlPlane && c.ExternalEtcd.Used():
-		return nil, "", warnings, fault.New(fault.BadInput, "the etcd of this cluster is somebody else's, and its certificates are not uploaded").WithHint("%s", byApply)
+		return nil, warnings, fault.New(fault.BadInput, "the etcd of this cluster is somebody else's, and its certificates are not uploaded").WithHint("%s", byApply)
 	case f.controlPlane && c.VIP.Provider == cluster.Keepalived:
-		return nil, "", warnings, fault.New(fault.BadInput, "the virtual IP %s of this cluster is moved by keepalived: each control plane has to be told of the others, or two of them have it at once", c.VIP.Address).WithHint("%s", byApply)
+		return nil, warnings, fault.New(fault.BadInput, "the virtual IP %s of this cluster is moved by keepalived: each control plane has to be told of the others, or two of them have it at once", c.VIP.Address).WithHint("%s", byApply)
 	case f.controlPlane && !own.Has(inventory.RoleControlPlane):
-		return nil, "", warnings, fault.New(fault.BadInput, "%s is the name of a host of etcd in this cluster", name).
+		return nil, warnings, fault.New(fault.BadInput, "%s is the name of a host of etcd in this cluster", name).
 			WithHint("give this machine another name with --node-name")
 	case !f.controlPlane && (own.Has(inventory.RoleControlPlane) || own.Has(inventory.RoleEtcd)):
-		return nil, "", warnings, fault.New(fault.BadInput, "%s is the name of a control plane, or of a host of etcd, in this cluster", name).
+		return nil, warnings, fault.New(fault.BadInput, "%s is the name of a control plane, or of a host of etcd, in this cluster", name).
 			WithHint("give this machine another name with --node-name")
 	}
-	return c, name, warnings, nil
+	return c, warnings, nil
 }
 
 // nodesWay is a client that goes by the way that the node will: an endpoint that this machine does not reach is

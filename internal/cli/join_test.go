@@ -160,7 +160,7 @@ func TestJoinIsRefused(t *testing.T) {
 		"no hash":          {args: []string{j.endpoint, "--token", joinToken}, code: fault.BadInput, says: []string{"--discovery-token-ca-cert-hash"}},
 		"no address":       {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin, "--node-ip", "none"}, code: fault.BadInput, says: []string{"command line", `address "none"`}},
 		"no name":          {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin, "--node-name", "a b"}, code: fault.BadInput, says: []string{"--node-name", "a b"}},
-		"another hash":     {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", zeroHash}, code: fault.Preflight, says: []string{"the authority of its cluster is " + j.pin}},
+		"another hash":     {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", zeroHash}, code: fault.Preflight, says: []string{"an authority of its cluster is " + j.pin}},
 		"another token":    {args: []string{j.endpoint, "--token", "joiner.fedcba9876543210", "--discovery-token-ca-cert-hash", j.pin}, code: fault.BadInput, says: []string{"is not signed with this token joiner"}},
 		"nobody there":     {args: []string{nobodyAt(), "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin}, code: fault.Unreachable, says: []string{"no API server answers", "connection refused"}},
 		"a control plane":  {args: []string{j.endpoint, "--token", joinToken, "--discovery-token-ca-cert-hash", j.pin, "--node-name", "CP1", "--node-ip", "192.0.2.10"}, code: fault.BadInput, says: []string{"cp1 is the name of a control plane"}},
@@ -228,6 +228,70 @@ func TestJoinAsControlPlaneIsRefused(t *testing.T) {
 		})
 	}
 	kubewright(t, "join", "192.0.2.1:6443", "--token", joinToken, "--control-plane").nothing(t).want(t, int(fault.BadInput), "certificate-key")
+}
+
+// A control plane that the cluster knows has the address that the cluster knows, from wherever it reaches the
+// endpoint by now; unless somebody says otherwise.
+func TestJoinAddress(t *testing.T) {
+	d := described{name: "kubewright-config", text: []byte(document(t, "  controlPlane: {vip: {address: 192.0.2.100, provider: kube-vip}}\n"))}
+	for name, test := range map[string]struct {
+		flags joinFlags
+		node  string
+		want  string // "": refused
+	}{
+		"known":                    {node: "cp1", want: "192.0.2.10"},
+		"known, with an address":   {flags: joinFlags{localFlags: localFlags{nodeIP: "192.0.2.12"}}, node: "cp1", want: "192.0.2.12"},
+		"another":                  {node: "cp2"},
+		"another, with an address": {flags: joinFlags{localFlags: localFlags{nodeIP: "192.0.2.12"}}, node: "cp2", want: "192.0.2.12"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := test.flags
+			f.controlPlane, f.own.name, f.own.address = true, test.node, "192.0.2.100"
+			if f.nodeIP != "" {
+				f.own.address = f.nodeIP
+			}
+			c, _, err := f.resolve(d, nil)
+			if test.want == "" {
+				if fault.KindOf(err) != fault.BadInput || !strings.Contains(err.Error(), "192.0.2.100") {
+					t.Errorf("the virtual IP is taken for the address of a host: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			own := c.Select(func(h inventory.Host) bool { return h.Name == test.node })[0]
+			if own.NodeIP.String() != test.want {
+				t.Errorf("the address is %s", own.NodeIP)
+			}
+		})
+	}
+}
+
+// What the machine was told of the others has to be true still once nobody else changes it.
+func TestStill(t *testing.T) {
+	j := newJoinable(t)
+	flags := joinFlags{token: joinToken}
+	token, err := flags.bootstrapToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := bearer("https://"+j.endpoint, bootstrap.ClusterInfo{CAPEM: j.caPEM}, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	data, err := told(t.Context(), api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := still(t.Context(), api, data); err != nil {
+		t.Error(err)
+	}
+	j.document += "# another control plane\n"
+	if err := still(t.Context(), api, data); fault.KindOf(err) != fault.Locked {
+		t.Errorf("%v", err)
+	}
 }
 
 // The authorities come out as they went in.

@@ -151,7 +151,9 @@ func (s *Session) loadManifests(ctx context.Context) error {
 // planObjects compares the API objects of all phases. Where the API is not there yet,
 // the plan says what it waits for instead of guessing.
 func (s *Session) planObjects(ctx context.Context) ([]plan.Objects, error) {
-	s.api = newAPI()
+	if s.api == nil {
+		s.api = newAPI()
+	}
 	if err := s.loadManifests(ctx); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ type Joining struct {
 	API *kube.Client
 	// Bundle is what all control planes have; nil for a worker.
 	Bundle *certs.Bundle
+	// Still is an error once the cluster tells machines that join something else than it has told this one; nil for a
+	// worker.
+	Still func(context.Context, *kube.Client) error
 	// Tell has the cluster tell the next machine that joins of this control plane; nil for a worker. No other run
 	// changes the cluster meanwhile.
 	Tell func(context.Context, *kube.Client) error
@@ -63,6 +67,11 @@ func (e *Engine) Join(ctx context.Context, j Joining, confirm func(*plan.Plan) e
 		return nil, nil, err
 	}
 	defer s.Close()
+	if j.Bundle != nil && s.apiUnknown(ctx) == "" { // else the plan says what is wrong
+		if err := s.exclude(ctx, j); err != nil {
+			return nil, s.stats(), err
+		}
+	}
 	p, err := s.plan(ctx)
 	if err != nil {
 		return p, s.stats(), err
@@ -71,7 +80,7 @@ func (e *Engine) Join(ctx context.Context, j Joining, confirm func(*plan.Plan) e
 		return p, s.stats(), err
 	}
 	if j.Bundle != nil {
-		err = s.joinAsControlPlane(ctx, p, j)
+		err = s.joinAsControlPlane(ctx, j)
 	} else {
 		err = s.joinAsWorker(ctx, j)
 	}
@@ -91,10 +100,24 @@ func (s *Session) joinAsWorker(ctx context.Context, j Joining) error {
 	return s.awaitNode(ctx, j.API)
 }
 
+// exclude keeps other runs from changing the cluster until this one ends. Etcd is looked at only then: it takes one
+// learner at a time, and that of another machine which joins is none of this one's business. What was told of the
+// others before may be outdated by the time the Lease is had.
+func (s *Session) exclude(ctx context.Context, j Joining) error {
+	if err := s.holdLease(ctx); err != nil {
+		return err
+	}
+	client, err := s.chooseAPI(ctx)
+	if err != nil {
+		return err
+	}
+	return j.Still(ctx, client)
+}
+
 // joinAsControlPlane is an apply that reaches the others over the network.
-func (s *Session) joinAsControlPlane(ctx context.Context, p *plan.Plan, j Joining) error {
-	if !p.Empty() {
-		if err := s.holdLease(ctx); err != nil {
+func (s *Session) joinAsControlPlane(ctx context.Context, j Joining) error {
+	if s.lease == nil {
+		if err := s.exclude(ctx, j); err != nil {
 			return err
 		}
 	}
@@ -141,6 +164,7 @@ func (e *Engine) openJoining(ctx context.Context, locks *locks, j Joining) (*Ses
 	if s.pki = j.Bundle; s.alone {
 		s.pki = &certs.Bundle{Kubernetes: j.Authority}
 	}
+	s.api = newAPI()
 	if err := s.mayJoin(ctx, j.API); err != nil {
 		s.Close()
 		return nil, err
@@ -239,7 +263,7 @@ func (s *Session) signKubelet(ctx context.Context, m *member, api *kube.Client) 
 	start := s.Now()
 	bounded, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
-	certificate, err := api.SignKubeletClient(bounded, csr, func(detail string) {
+	certificate, err := api.SignKubeletClient(bounded, csr, cmp.Or(request.Lifetime, certs.DefaultLifetime), func(detail string) {
 		s.emit(report.Event{Kind: report.Waiting, Host: m.Name, Phase: "join", Message: signature + ": " + detail})
 	})
 	s.emit(report.Event{Kind: report.WaitDone, Host: m.Name, Phase: "join", Message: signature, Duration: s.Now().Sub(start), Err: err})

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"strings"
@@ -9,9 +10,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
 
 	"kubewright/certs"
 	"kubewright/internal/engine"
+	"kubewright/internal/etcd"
 	"kubewright/internal/fault"
 	"kubewright/internal/host"
 	"kubewright/internal/kube"
@@ -29,6 +32,8 @@ type planeLab struct {
 	// shut are hosts on which nothing answers to the machine that joins; told is how often the cluster was told.
 	shut map[string]bool
 	told int
+	// still is what the cluster being what it was said to be comes to.
+	still error
 }
 
 // newPlaneLab has control planes that run, and one more host, which is to be one.
@@ -97,10 +102,31 @@ func (p *planeLab) joining() engine.Joining {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(client.Close)
-	return engine.Joining{Authority: bundle.Kubernetes, API: client, Bundle: bundle, Tell: func(context.Context, *kube.Client) error {
+	return engine.Joining{Authority: bundle.Kubernetes, API: client, Bundle: bundle, Still: func(context.Context, *kube.Client) error {
+		p.requireLease("when it is asked what has changed")
+		return p.still
+	}, Tell: func(context.Context, *kube.Client) error {
+		p.requireLease("when the cluster is told")
 		p.told++
 		return nil
 	}}
+}
+
+// addLearner has etcd list a member of a machine that joins too.
+func (p *planeLab) addLearner() {
+	p.guard.Lock()
+	defer p.guard.Unlock()
+	p.members = append(p.members, etcd.Member{ID: 0x999, Learner: true, PeerURLs: []string{"https://10.111.0.99:2380"}})
+}
+
+// requireLease requires that the run has the Lease of the cluster.
+func (p *planeLab) requireLease(when string) {
+	p.guard.Lock()
+	defer p.guard.Unlock()
+	var lease coordinationv1.Lease
+	if err := json.Unmarshal(p.lease, &lease); err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+		p.t.Errorf("nobody has the Lease %s: %v, %s", when, err, p.lease)
+	}
 }
 
 func (p *planeLab) join() (*plan.Plan, error) {
@@ -129,8 +155,8 @@ func TestJoinControlPlane(t *testing.T) {
 		}
 		// These phases leave no mark of the cluster.
 		p.roots[p.name].Write(sh.ClusterPath, "lab "+p.joining().Authority.Fingerprint()+"\n")
-		if planned, err = p.join(); err != nil || !planned.Empty() {
-			t.Errorf("a second time: %v", err)
+		if planned, err = p.join(); err != nil || !planned.Empty() || p.told != 2 {
+			t.Errorf("a second time: %v, told %d times", err, p.told)
 		}
 		p.requireLog()
 		p.with(func(*engine.Options) {})
@@ -162,6 +188,11 @@ func TestJoinControlPlaneIsRefused(t *testing.T) {
 			p.roots["cp3"].Write(sh.ManifestPath, "unit:kubelet.service\t0\n")
 			p.roots["cp3"].Write(sh.ClusterPath, "lab sha256:0\n")
 		}, fault.Preflight, []string{"cp3: the machine is a worker, and cannot join as a control plane"}},
+		"another has joined meanwhile": {func(p *planeLab) { // which is said before etcd is looked at
+			p.still = fault.New(fault.Locked, "it has changed")
+			p.addLearner()
+		}, fault.Locked, []string{"it has changed"}},
+		"another has begun to join":    {(*planeLab).addLearner, fault.Unhealthy, []string{"cp3 cannot join: etcd takes one learner at a time"}},
 		"another machine of that name": {func(p *planeLab) { p.nodes["cp3"] = true }, fault.Preflight, []string{"the cluster has a node cp3 already"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -293,7 +293,7 @@ func (s *Session) memberParts(m *member) []resource.Resource {
 // etcdWorld asks all members at once, each through its own host, and those that do not answer
 // there once more through another.
 func (s *Session) etcdWorld(ctx context.Context) membership.World {
-	w := membership.World{Hosts: s.etcd.data.now(s.etcd.hosts)}
+	w := membership.World{Hosts: s.etcd.data.now(s.etcd.hosts), Joining: s.joins}
 	views := make([]*etcd.View, len(s.etcd.hosts))
 	var wg sync.WaitGroup
 	for i, h := range w.Hosts {

@@ -3,7 +3,9 @@ package kube
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,15 +14,16 @@ import (
 )
 
 // SignKubeletClient has the cluster sign the request (PKCS #10, as PEM) for the client certificate of a
-// kubelet, and returns the certificate as PEM. A request of somebody who may join is approved without a
+// kubelet that is good for lifetime, or less where the cluster signs for less, and returns it as PEM. A request of somebody who may join is approved without a
 // person; ctx, which must have a deadline, bounds the wait for that, and emit hears what it waits for. The request is
 // left to the cluster, which removes it after a time: https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/
-func (c *Client) SignKubeletClient(ctx context.Context, request []byte, emit func(detail string)) ([]byte, error) {
+func (c *Client) SignKubeletClient(ctx context.Context, request []byte, lifetime time.Duration, emit func(detail string)) ([]byte, error) {
+	seconds := int32(min(lifetime/time.Second, math.MaxInt32)) //nolint:gosec // bounded
 	wanted, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&certificatesv1.CertificateSigningRequest{
 		TypeMeta:   metav1.TypeMeta{APIVersion: certificatesv1.SchemeGroupVersion.String(), Kind: "CertificateSigningRequest"},
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "node-csr-"},
 		Spec: certificatesv1.CertificateSigningRequestSpec{
-			Request: request, SignerName: certificatesv1.KubeAPIServerClientKubeletSignerName,
+			Request: request, ExpirationSeconds: &seconds, SignerName: certificatesv1.KubeAPIServerClientKubeletSignerName,
 			Usages: []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth},
 		},
 	})

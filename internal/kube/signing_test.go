@@ -86,7 +86,7 @@ func TestSignKubeletClient(t *testing.T) {
 				api.t = t
 				client := newDrainAPI(t).client()
 				client.http.Transport = api
-				certificate, err := client.SignKubeletClient(minute(t), []byte("please"), func(detail string) { heard = append(heard, detail) })
+				certificate, err := client.SignKubeletClient(minute(t), []byte("please"), time.Hour, func(detail string) { heard = append(heard, detail) })
 				if test.want != "" {
 					if err == nil || !strings.Contains(err.Error(), test.want) || certificate != nil {
 						t.Errorf("error %v, want %s", err, test.want)
@@ -99,8 +99,9 @@ func TestSignKubeletClient(t *testing.T) {
 				if diff := cmp.Diff([]string{"it was not approved yet", "it is approved, and not signed yet"}, heard); diff != "" {
 					t.Errorf("what was heard (-want +got):\n%s", diff)
 				}
+				seconds := int32(3600)
 				want := certificatesv1.CertificateSigningRequestSpec{
-					Request: []byte("please"), SignerName: "kubernetes.io/kube-apiserver-client-kubelet",
+					ExpirationSeconds: &seconds, Request: []byte("please"), SignerName: "kubernetes.io/kube-apiserver-client-kubelet",
 					Usages: []certificatesv1.KeyUsage{"digital signature", "client auth"},
 				}
 				if diff := cmp.Diff(want, api.request.Spec); diff != "" {

@@ -74,6 +74,8 @@ type World struct {
 	// Remove names hosts or members that were asked to be removed. A host of the inventory that is
 	// named here is removed and does not join again as long as it is named.
 	Remove []string
+	// Joining says that a machine joins by itself: there may be others that do, and that are not among Hosts.
+	Joining bool
 }
 
 // At tells whether the other members reach the member at a peer URL, however that is written.

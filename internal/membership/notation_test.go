@@ -132,6 +132,7 @@ func spell(actions []Action, brief bool) string {
 // testCase is a world and what has to come of it.
 type testCase struct {
 	name, hosts, views, members, remove string
+	joining                             bool
 
 	// want are the actions now, then the ones foreseen after them.
 	want, then string
@@ -143,7 +144,7 @@ type testCase struct {
 }
 
 func (tc testCase) world() World {
-	return World{Hosts: hostsOf(tc.hosts), Views: viewsOf(tc.views, membersOf(tc.members)), Remove: strings.Fields(tc.remove)}
+	return World{Hosts: hostsOf(tc.hosts), Views: viewsOf(tc.views, membersOf(tc.members)), Remove: strings.Fields(tc.remove), Joining: tc.joining}
 }
 
 func check(t *testing.T, w World, tc testCase) {

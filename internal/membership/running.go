@@ -206,6 +206,9 @@ func (s *situation) noLearner(joining Host) error {
 			continue
 		}
 		r := refuse("%s cannot join: etcd takes one learner at a time, and has %s at %s already", joining.Name, m, m.peerURL())
+		if m.host == "" && s.joining {
+			return r.remedy("another control plane may be joining: wait until it has, or run kubewright join there again; only if that machine is gone for good: %s", byHand(m))
+		}
 		if m.host == "" {
 			return r.remedy("no host of the inventory is at that address; remove it: %s", byHand(m))
 		}

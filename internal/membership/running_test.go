@@ -72,6 +72,8 @@ func TestGrow(t *testing.T) {
 		{name: "promoting with one voter down", hosts: "cp1+ cp2+ cp3? cp4+", members: "cp1+ cp2+ cp3- ~cp4+", views: "cp1", want: "promote cp4 14", notices: "the member 13 on cp3 does not answer"},
 		{name: "an orphan learner is in the way", hosts: "cp1+ cp2", members: "cp1+ ~old@9+", views: "cp1", refused: "cp2 cannot join: etcd takes one learner at a time|etcdctl member remove 19"},
 		{name: "an orphan that never started is in the way", hosts: "cp1+ cp2", members: "cp1+ ~_@9?", views: "cp1", refused: "unnamed (member 19) at https://10.0.0.9:2380|etcdctl member remove 19"},
+		{name: "another machine joins by itself", joining: true, hosts: "cp1+ cp2", members: "cp1+ ~_@9?", views: "cp1",
+			refused: "cp2 cannot join: etcd takes one learner at a time|another control plane may be joining: wait|kubewright join there again"},
 		{name: "an unstarted orphan voter is not in the way", hosts: "cp1+ cp2+ cp3+ cp4", members: "cp1+ cp2+ cp3+ _@9-", views: "cp1", want: "add cp4",
 			then: "start cp4; promote cp4", notices: "member 19"},
 		{name: "one of three is down: etcd adds none", hosts: "cp1+ cp2+ cp3+ cp4", members: "cp1+ cp2+ cp3-", views: "cp1",

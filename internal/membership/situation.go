@@ -11,6 +11,7 @@ type situation struct {
 	hosts   []Host // by name
 	views   []View // by host
 	leaving []string
+	joining bool
 	quorum  bool
 	members []member // those of the views with a quorum, by ID
 	notices []string
@@ -49,7 +50,7 @@ func (m member) peerURL() string { return strings.Join(m.PeerURLs, ",") }
 
 // assess puts the world in order, or refuses one that contradicts itself.
 func assess(w World) (*situation, error) {
-	s := &situation{hosts: slices.Clone(w.Hosts), views: slices.Clone(w.Views), leaving: slices.Clone(w.Remove)}
+	s := &situation{hosts: slices.Clone(w.Hosts), views: slices.Clone(w.Views), leaving: slices.Clone(w.Remove), joining: w.Joining}
 	slices.SortFunc(s.hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.views, func(a, b View) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.MemberID, b.MemberID)) })
 	slices.Sort(s.leaving)
