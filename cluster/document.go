@@ -57,14 +57,40 @@ func (c *Cluster) Document() ([]byte, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
+	return encode(w.Root)
+}
+
+func encode(root *yaml.Node) ([]byte, error) {
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(w.Root); err != nil {
+	if err := encoder.Encode(root); err != nil {
 		return nil, err
 	}
 	err := encoder.Close()
 	return out.Bytes(), err
+}
+
+// WithoutHost is a document, as Cluster.Document makes it, without a host that has left the cluster; the same
+// document where it does not have the host.
+func WithoutHost(document []byte, name string) ([]byte, error) {
+	root, faults := strict.Parse("the document of the cluster", document)
+	if faults != nil {
+		return nil, faults.Err()
+	}
+	hosts := strict.Get(strict.Get(root, "spec"), "hosts")
+	if hosts == nil {
+		return document, nil
+	}
+	left := slices.DeleteFunc(slices.Clone(hosts.Content), func(h *yaml.Node) bool {
+		n := strict.Get(h, "name")
+		return n != nil && n.Value == name
+	})
+	if len(left) == len(hosts.Content) {
+		return document, nil
+	}
+	hosts.Content = left
+	return encode(root)
 }
 
 // Digests are what belongs to the document for a site that builds its own artifacts: the site's digests of the

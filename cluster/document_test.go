@@ -34,6 +34,33 @@ func document(t *testing.T, c *cluster.Cluster) string {
 	return string(data)
 }
 
+// A host that has left is in the document no more, which else is as it was made.
+func TestWithoutHost(t *testing.T) {
+	plane := func(n string) string {
+		return "- {name: cp" + n + ", address: 10.111.0.1" + n + ", roles: [control-plane], labels: {a: \"\"}}"
+	}
+	of := func(hosts ...string) string {
+		return document(t, mustLoad(t, memory{"cluster.yaml": strings.Replace(clusterOf(append(hosts, "- {name: w1, address: 10.111.0.20, roles: [worker]}")...), "  hosts:\n", "  controlPlane: {endpoint: api.example.com, nodeEndpoint: endpoint}\n  hosts:\n", 1)}))
+	}
+	before := of(plane("1"), plane("2"), plane("3"))
+	after := []byte(before)
+	for _, name := range []string{"w1", "cp2", "cp3"} { // of which the first is not in it
+		var err error
+		if after, err = cluster.WithoutHost(after, name); err != nil || name == "w1" && string(after) != before {
+			t.Errorf("without %s: %v\n%s", name, err, after)
+		}
+	}
+	if diff := cmp.Diff(of(plane("1")), string(after)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if same, err := cluster.WithoutHost([]byte("kind: Cluster\n"), "cp1"); err != nil || string(same) != "kind: Cluster\n" {
+		t.Errorf("%q, %v", same, err)
+	}
+	if _, err := cluster.WithoutHost([]byte("a: [\n"), "cp1"); err == nil {
+		t.Error("what is no document is taken for one")
+	}
+}
+
 // What a document says is the cluster, but for what it is not to say; and of that cluster it is the document.
 func TestDocument(t *testing.T) {
 	worker := func(roles string) string { return "- {name: w1, address: 10.111.0.20, roles: [" + roles + "]}" }

@@ -17,10 +17,15 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
 	"kubewright/certs"
 	"kubewright/internal/engine"
 	"kubewright/internal/secret"
 	"kubewright/inventory"
+	"kubewright/templates"
 )
 
 // serveAPI serves what all API servers of the lab say, with a certificate of the cluster's authority.
@@ -146,6 +151,8 @@ func (e *etcdLab) answer(w http.ResponseWriter, r *http.Request) {
 		e.answerLease(w, r)
 	case strings.HasPrefix(r.URL.Path, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"):
 		refuse(w, http.StatusNotFound, "NotFound", "leases", path.Base(r.URL.Path)) // no kubelet of this lab reports
+	case r.URL.Path == "/api/v1/namespaces/kube-system/configmaps/kubewright-config":
+		e.answerDocument(w, r)
 	case r.URL.Path == "/api/v1/pods":
 		answerJSON(w, http.StatusOK, map[string]any{"apiVersion": "v1", "kind": "PodList", "items": []any{}})
 	case strings.HasPrefix(r.URL.Path, "/api/v1/nodes"):
@@ -195,6 +202,31 @@ func (e *etcdLab) answerLease(w http.ResponseWriter, r *http.Request) {
 		e.lease = content
 	}
 	answerJSON(w, http.StatusOK, json.RawMessage(e.lease))
+}
+
+// answerDocument keeps what the cluster tells machines that join.
+func (e *etcdLab) answerDocument(w http.ResponseWriter, r *http.Request) {
+	config := corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}}
+	config.Name, config.Namespace = templates.ClusterConfigMap, metav1.NamespaceSystem
+	config.Data = map[string]string{templates.ClusterFileKey: e.document}
+	switch {
+	case e.document == "":
+		refuse(w, http.StatusNotFound, "NotFound", "configmaps", templates.ClusterConfigMap)
+		return
+	case r.Method == http.MethodPatch:
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = yaml.Unmarshal(body, &config)
+		}
+		if err != nil {
+			e.t.Error(err)
+		}
+		if r.URL.Query().Get("dryRun") == "" {
+			e.document = config.Data[templates.ClusterFileKey]
+			e.note("tell")
+		}
+	}
+	answerJSON(w, http.StatusOK, config)
 }
 
 // answerNodes lists, cordons and deletes nodes.

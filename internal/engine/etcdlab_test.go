@@ -79,7 +79,9 @@ type etcdLab struct {
 	nodes   map[string]bool
 	podArgs map[string][]string
 	lease   []byte
-	version int
+	// document is what the cluster tells machines that join, "" for nothing.
+	document string
+	version  int
 }
 
 // newEtcdLab has control planes named cp1, cp2, and so on, and a worker w1.

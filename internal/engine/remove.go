@@ -6,12 +6,20 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubewright/addons"
+	"kubewright/cluster"
 	"kubewright/internal/fault"
 	"kubewright/internal/kube"
 	"kubewright/internal/membership"
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
 	"kubewright/inventory"
+	"kubewright/templates"
 )
 
 // heartbeatTimeout is longer than a kubelet takes from one renewal of its Lease to the next.
@@ -179,6 +187,9 @@ func (r *removal) carryOut(ctx context.Context) error {
 	if err := r.leaveEtcd(ctx); err != nil {
 		return err
 	}
+	if err := r.disown(ctx, client); err != nil {
+		return &fault.Error{Kind: fault.ChangeFailed, Op: "node remove", Err: err}
+	}
 	if r.member != nil && r.member.seen { // also where a removal was cut before its last step
 		if err := r.persist(ctx, r.member, r.resumeReset, r.reset); err != nil {
 			return err
@@ -188,6 +199,42 @@ func (r *removal) carryOut(ctx context.Context) error {
 		return &fault.Error{Kind: fault.ChangeFailed, Op: "node remove", Err: err}
 	}
 	return nil
+}
+
+// disown has the cluster tell machines that join of the node no more. A cluster that tells them nothing is left so.
+func (r *removal) disown(ctx context.Context, client *kube.Client) error {
+	object, err := client.Get(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMap"), metav1.NamespaceSystem, templates.ClusterConfigMap)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	data, _, err := unstructured.NestedStringMap(object.Object, "data")
+	if err != nil {
+		return err
+	}
+	document, err := cluster.WithoutHost([]byte(data[templates.ClusterFileKey]), r.Name)
+	if err != nil || string(document) == data[templates.ClusterFileKey] {
+		return err
+	}
+	var digests []byte
+	if text, ok := data[templates.DigestsKey]; ok {
+		digests = []byte(text)
+	}
+	manifest, err := templates.KubewrightConfig(document, digests)
+	if err != nil {
+		return err
+	}
+	objects, err := addons.Decode(manifest)
+	if err != nil {
+		return err
+	}
+	changes, err := client.Diff(ctx, objects)
+	if err != nil {
+		return err
+	}
+	return client.Apply(ctx, changes)
 }
 
 func (r *removal) drain(ctx context.Context, client *kube.Client) error {

@@ -150,6 +150,24 @@ func TestRemoveNode(t *testing.T) {
 	}
 }
 
+// Machines that join are told of a control plane that has left no more; of a worker they were not told.
+func TestRemoveTellsWhoJoins(t *testing.T) {
+	const document = "kind: Cluster\nspec:\n  hosts:\n    - name: cp1\n    - name: cp2\n"
+	e := removeLab(t, 2)
+	e.document = document
+	if _, err := e.remove(t.Context(), "w1"); err != nil || e.document != document {
+		t.Errorf("%v, it tells %s", err, e.document)
+	}
+	e.clear()
+	if _, err := e.remove(t.Context(), "cp2"); err != nil {
+		t.Fatal(err)
+	}
+	e.requireLog("cordon cp2", "remove cp2", "tell", "cp2 -etcd -api", "delete cp2")
+	if e.document != "kind: Cluster\nspec:\n  hosts:\n    - name: cp1\n" {
+		t.Errorf("it tells %s", e.document)
+	}
+}
+
 // The rest of a cluster goes on after a removal, and the host can come back.
 func TestRemoveAndJoinAgain(t *testing.T) {
 	e := removeLab(t, 3)
