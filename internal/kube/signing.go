@@ -18,7 +18,7 @@ import (
 // person; ctx, which must have a deadline, bounds the wait for that, and emit hears what it waits for. The request is
 // left to the cluster, which removes it after a time: https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/
 func (c *Client) SignKubeletClient(ctx context.Context, request []byte, lifetime time.Duration, emit func(detail string)) ([]byte, error) {
-	seconds := int32(min(lifetime/time.Second, math.MaxInt32)) //nolint:gosec // bounded
+	seconds := int32(min(lifetime/time.Second, math.MaxInt32))
 	wanted, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&certificatesv1.CertificateSigningRequest{
 		TypeMeta:   metav1.TypeMeta{APIVersion: certificatesv1.SchemeGroupVersion.String(), Kind: "CertificateSigningRequest"},
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "node-csr-"},
