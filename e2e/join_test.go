@@ -134,7 +134,7 @@ func (j joiner) refused(t *testing.T) {
 		{"WrongHash", func(j *joiner) (string, []string) {
 			j.pin = "sha256:" + strings.Repeat("0", 64)
 			return good, nil
-		}, exitPreflight, []string{"the authority of its cluster is " + j.pin, "which is not the one that was given"}},
+		}, exitPreflight, []string{"an authority of its cluster is " + j.pin, "which is none that was given"}},
 		{"UnknownToken", func(*joiner) (string, []string) { return "file:/run/token-unknown", nil }, exitBadInput, []string{"the cluster knows no token abcdef"}},
 		{"ExpiredToken", func(j *joiner) (string, []string) { return j.token(t, "expired", -time.Minute), nil }, exitBadInput, []string{"it has expired"}},
 		{"Unreachable", func(j *joiner) (string, []string) {
