@@ -283,12 +283,14 @@ func (f *fixture) cluster(t testing.TB) *cluster {
 	return l.connect(t)
 }
 
-// down removes the lab unless it is somebody else's, or was never made.
+// down removes the lab unless it is somebody else's, was never made, or is removed already.
 func (f *fixture) down(ctx context.Context) error {
 	if f.lab == nil || f.spec.reuse != "" {
 		return nil
 	}
-	return f.lab.down(ctx)
+	l := f.lab
+	f.lab = nil
+	return l.down(ctx)
 }
 
 // cluster is a lab that carries a cluster, and a client for its API.

@@ -31,8 +31,12 @@ var (
 	faults = &fixture{spec: labSpec{name: "e2e-faults", subnet: "10.131.0.0/24", controlPlanes: 1, workers: 3}}
 )
 
-// background has the tests that run beside each other.
-var background sync.WaitGroup
+// background has the tests that run beside each other, and alone removes before them the labs that none of
+// them needs: ten idle nodes are not idle.
+var (
+	background sync.WaitGroup
+	alone      sync.Once
+)
 
 // besideOthers has a test that has a lab of its own run beside others like it, once all those are through
 // that share labs.
@@ -41,6 +45,14 @@ func besideOthers(t *testing.T) {
 	background.Add(1)
 	t.Cleanup(background.Done) // which comes after the test's own
 	t.Parallel()
+	alone.Do(func() {
+		if keepLabs() {
+			return
+		}
+		if err := errors.Join(side.down(t.Context()), faults.down(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestMain(m *testing.M) {
