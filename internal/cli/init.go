@@ -302,8 +302,6 @@ func (f *initFlags) known(ctx context.Context, name string) (described, error) {
 		}
 		return described{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	return tells(ctx, client, name)
 }
 
@@ -314,6 +312,8 @@ func tells(ctx context.Context, client *kube.Client, name string) (described, er
 		return fault.New(fault.Unhealthy, "this machine has a member of etcd, and its cluster does not say what it is: %w", err).On(name).
 			WithHint("see why its API server does not run: journalctl -u kubelet, and the logs below /var/log/pods; to begin anew, kubewright reset --force")
 	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	if err := kube.Wait(ctx, client.APIReady(), nil); err != nil {
 		return described{}, unknown(err)
 	}
