@@ -91,11 +91,19 @@ func (m initiated) put(t *testing.T, host, path string, content []byte) {
 // interrupted begins, and is cut on the way: the next run goes on from there.
 func (m initiated) interrupted(t *testing.T) {
 	t.Helper()
-	kubewright(t, "lab", "--dir", m.dir, "ssh", "cp1", "--", "timeout", "--preserve-status", "-s", "INT", "3",
-		"/usr/local/bin/kubewright", "init", "--config", siteFile).want(t, exitInterrupted).says(t, "run the same command again")
-	if m.on(t, "cp1", "wc -l </var/lib/kubewright/manifest") == "0" {
+	m.cut(t, "cp1", "init", "--config", siteFile).says(t, "run the same command again")
+}
+
+// cut runs kubewright on a host itself, and interrupts it as soon as it has noted a change.
+func (l *lab) cut(t *testing.T, host string, args ...string) result {
+	t.Helper()
+	// The shell becomes kubewright, and what it leaves behind watches it.
+	const watch = "p=$$; (until [ -s /var/lib/kubewright/manifest ] || ! kill -0 $p; do sleep 0.1; done; kill -INT $p) >/dev/null 2>&1 & exec /usr/local/bin/kubewright "
+	r := kubewright(t, "lab", "--dir", l.dir, "ssh", host, "--", "sh", "-c", "'"+watch+strings.Join(args, " ")+"'").want(t, exitInterrupted)
+	if l.on(t, host, "wc -l </var/lib/kubewright/manifest") == "0" {
 		t.Error("nothing had been begun")
 	}
+	return r
 }
 
 // initialize makes the first machine a control plane, and returns the line by which workers join.
