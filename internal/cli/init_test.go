@@ -21,13 +21,19 @@ import (
 	"kubewright/inventory"
 )
 
+// elsewhere skips what would ask the cluster that this machine is a control plane of.
+func elsewhere(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(adminConf); err == nil {
+		t.Skip("this machine is a control plane: what is tested would ask its cluster")
+	}
+}
+
 // parsedInit are the flags of a command line of init.
 func parsedInit(t *testing.T, args ...string) (*initFlags, *cobra.Command) {
 	t.Helper()
 	isolate(t)
-	if _, err := os.Stat(adminConf); err == nil {
-		t.Skip("this machine is a control plane")
-	}
+	elsewhere(t)
 	flags := &initFlags{}
 	cmd := &cobra.Command{}
 	cmd.SetContext(t.Context())
@@ -132,9 +138,7 @@ func TestInitFlagsThatCannotBe(t *testing.T) {
 		"no such phase":       {"phase dsn --apiserver-advertise-address 192.0.2.10", `there is no phase "dsn"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := os.Stat(adminConf); err == nil {
-				t.Skip("this machine is a control plane")
-			}
+			elsewhere(t)
 			o := kubewright(t, append([]string{"init"}, strings.Fields(test.args)...)...).want(t, 10, test.want).nothing(t)
 			if strings.Contains(o.err, "secret-of-mine") {
 				t.Errorf("a secret is told:\n%s", o.err)
