@@ -180,7 +180,7 @@ func (f *initFlags) start(cmd *cobra.Command) (*run, error) {
 
 // resolve is the cluster of this machine alone, and what the machine is called in it.
 func (f *initFlags) resolve(cmd *cobra.Command) (c *cluster.Cluster, name string, warnings []string, err error) {
-	if name, err = f.node(); err != nil {
+	if name, err = f.name(); err != nil {
 		return nil, "", nil, err
 	}
 	known, err := f.known(cmd.Context(), name)
@@ -245,14 +245,6 @@ func begins(file string, c *cluster.Cluster) (warnings []string, err error) {
 		warnings = append(warnings, file+": there are to be several control planes, and spec.controlPlane names no endpoint that leads to all of them: the others cannot join, only kubewright apply can add them")
 	}
 	return warnings, nil
-}
-
-// node is the name that was given, or the one that the node of this machine has.
-func (f *initFlags) node() (string, error) {
-	if f.nodeName != "" {
-		return f.name()
-	}
-	return thisNode()
 }
 
 // clusterOf resolves a cluster that is described by a document, by flags, or by both.

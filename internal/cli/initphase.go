@@ -117,7 +117,7 @@ func (f *initFlags) upload(cmd *cobra.Command) error {
 	if f.dryRun {
 		return fault.New(fault.BadInput, "--dry-run: the phase %s has nothing to show", uploadPhase)
 	}
-	name, err := f.node()
+	name, err := f.name()
 	if err != nil {
 		return err
 	}

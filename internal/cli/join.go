@@ -233,10 +233,7 @@ func told(ctx context.Context, api *kube.Client) (described, error) {
 // recognize finds out the name and the address of this machine, once: the way to the endpoint may lead from
 // another address when the machine is a control plane itself.
 func (f *joinFlags) recognize(ctx context.Context) (err error) {
-	if f.own.name, err = f.name(); f.nodeName == "" {
-		f.own.name, err = thisNode()
-	}
-	if err != nil {
+	if f.own.name, err = f.name(); err != nil {
 		return err
 	}
 	f.own.address, err = f.address(ctx, f.endpoint)

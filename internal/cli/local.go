@@ -55,11 +55,16 @@ func (f *localFlags) add(cmd *cobra.Command) {
 	f.file = filepath.Join(cacheDir(), "cluster.yaml") // which there is not: beside it, learned digests are kept
 }
 
-// name is the name of the node: the one that was given, or the host's.
+// name is the name of the node: the one that was given, or the one that the node of this machine has.
 func (f *localFlags) name() (string, error) {
 	if f.nodeName != "" {
 		return strings.ToLower(f.nodeName), nil
 	}
+	return thisNode()
+}
+
+// hostName is the name of this machine, as a node would have it.
+func hostName() (string, error) {
 	name, err := os.Hostname()
 	if err != nil {
 		return "", fault.New(fault.Other, "the name of this machine: %w", err).WithHint("give the node a name with --node-name")

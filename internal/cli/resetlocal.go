@@ -79,7 +79,7 @@ func thisNode() (string, error) {
 			}
 		}
 	}
-	return (&localFlags{}).name()
+	return hostName()
 }
 
 // Where the data of a member of etcd is, and the static pod that runs it, as kubeadm has them.
