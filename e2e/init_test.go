@@ -88,21 +88,26 @@ func (m initiated) put(t *testing.T, host, path string, content []byte) {
 	}
 }
 
+// What is on a host once a run has begun to change it, and once the host belongs to a cluster, whose
+// authorities no other run replaces from then on.
+const (
+	begunFile   = "/var/lib/kubewright/manifest"
+	belongsFile = "/var/lib/kubewright/cluster"
+)
+
 // interrupted begins, and is cut on the way: the next run goes on from there.
 func (m initiated) interrupted(t *testing.T) {
 	t.Helper()
-	m.cut(t, "cp1", "init", "--config", siteFile).says(t, "run the same command again")
+	m.cut(t, "cp1", belongsFile, "init", "--config", siteFile).says(t, "run the same command again")
 }
 
-// cut runs kubewright on a host itself, and interrupts it as soon as it has noted a change.
-func (l *lab) cut(t *testing.T, host string, args ...string) result {
+// cut runs kubewright on a host itself, and interrupts it as soon as that file is there.
+func (l *lab) cut(t *testing.T, host, file string, args ...string) result {
 	t.Helper()
 	// The shell becomes kubewright, and what it leaves behind watches it.
-	const watch = "p=$$; (until [ -s /var/lib/kubewright/manifest ] || ! kill -0 $p; do sleep 0.1; done; kill -INT $p) >/dev/null 2>&1 & exec /usr/local/bin/kubewright "
+	watch := "p=$$; (until [ -s " + file + " ] || ! kill -0 $p; do sleep 0.1; done; kill -INT $p) >/dev/null 2>&1 & exec /usr/local/bin/kubewright "
 	r := kubewright(t, "lab", "--dir", l.dir, "ssh", host, "--", "sh", "-c", "'"+watch+strings.Join(args, " ")+"'").want(t, exitInterrupted)
-	if l.on(t, host, "wc -l </var/lib/kubewright/manifest") == "0" {
-		t.Error("nothing had been begun")
-	}
+	l.on(t, host, "test -s "+file)
 	return r
 }
 

@@ -157,7 +157,7 @@ func (j joiner) refused(t *testing.T) {
 // interrupted: what was begun is gone on with.
 func (j joiner) interrupted(t *testing.T) {
 	token := j.token(t, "cut", time.Hour)
-	j.cut(t, j.host, "join", j.endpoint, "--token", token, "--discovery-token-ca-cert-hash", j.pin)
+	j.cut(t, j.host, begunFile, "join", j.endpoint, "--token", token, "--discovery-token-ca-cert-hash", j.pin)
 }
 
 // takenOver: the plan of a run with the machine in its inventory has what only it can issue, and without it, says
