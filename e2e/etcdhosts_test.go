@@ -140,7 +140,7 @@ func (d *etcdHosts) reset(t *testing.T) {
 	d.on(t, "etcd3", "cp /usr/local/bin/etcd /usr/local/bin/etcdctl /root/") // for somebody who runs an etcd there
 	d.tool(t, "reset", "--yes").want(t, exitDone)
 	for _, host := range d.members() {
-		if diff := changed(d.bare[host], d.inventory(t, host)); len(diff) > 0 {
+		if diff := unlike(d.bare[host], d.inventory(t, host)); len(diff) > 0 {
 			t.Errorf("%s is not as it was (- before, + after):\n%s", host, strings.Join(diff, "\n"))
 		}
 	}

@@ -30,7 +30,7 @@ func TestInit(t *testing.T) {
 	before := m.prepare(t)
 	t.Run("DryRun", func(t *testing.T) {
 		m.here(t, "cp1", "init", "--config", siteFile, "--dry-run").want(t, exitDone).says(t, "ConfigMap kube-system/kubewright-config")
-		if diff := m.unlike(t, "cp1", before["cp1"]); len(diff) > 0 {
+		if diff := unlike(before["cp1"], m.inventory(t, "cp1")); len(diff) > 0 {
 			t.Errorf("a plan has changed something:\n%s", strings.Join(diff, "\n"))
 		}
 	})
@@ -71,13 +71,6 @@ func (m initiated) prepare(t *testing.T) map[string][]string {
 		before[n.Name] = m.inventory(t, n.Name)
 	}
 	return before
-}
-
-// unlike is what is on a machine otherwise than before. Left out are cgroups: machines share some hierarchies with
-// those of a lab beside.
-func (m initiated) unlike(t *testing.T, host string, before []string) []string {
-	t.Helper()
-	return slices.DeleteFunc(changed(before, m.inventory(t, host)), func(line string) bool { return strings.HasPrefix(line[2:], "cgroup ") })
 }
 
 // put writes a file on a machine.
@@ -195,7 +188,7 @@ func (m initiated) reset(t *testing.T, before map[string][]string) {
 	m.here(t, "cp1", "reset").want(t, exitInterrupted).says(t, "name of the cluster")
 	for _, host := range append(m.workers(t), "cp1") {
 		m.here(t, host, "reset", "--yes").want(t, exitDone).says(t, host+": clean")
-		diff := m.unlike(t, host, before[host])
+		diff := unlike(before[host], m.inventory(t, host))
 		if len(diff) > 0 {
 			t.Errorf("%s is not as it was (- before, + after):\n%s", host, strings.Join(diff, "\n"))
 		}

@@ -39,7 +39,7 @@ func TestJoinControlPlanes(t *testing.T) {
 		was := m.inventory(t, "cp2")
 		m.here(t, "cp2", with("/run/wrong-key")...).want(t, exitBadInput).says(t, "the certificate key is not the one")
 		m.here(t, "cp2", append(with(keyFile), "--dry-run")...).want(t, exitDone).says(t, "promote")
-		if diff := m.unlike(t, "cp2", was); len(diff) > 0 {
+		if diff := unlike(was, m.inventory(t, "cp2")); len(diff) > 0 {
 			t.Errorf("cp2 is not as it was (- before, + after):\n%s", strings.Join(diff, "\n"))
 		}
 	})

@@ -129,3 +129,9 @@ func changed(before, after []string) []string {
 	}
 	return diff
 }
+
+// unlike is changed for a host whose lab has others beside it. Left out are cgroups: hosts of different labs may
+// share a hierarchy.
+func unlike(before, after []string) []string {
+	return slices.DeleteFunc(changed(before, after), func(line string) bool { return strings.HasPrefix(line[2:], "cgroup ") })
+}
