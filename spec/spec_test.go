@@ -29,13 +29,23 @@ func TestParseFillsDefaults(t *testing.T) {
 		KubernetesVersion: "1.37.2",
 		Network: Network{
 			PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16", DNSDomain: "cluster.local", ProxyMode: "auto",
-			CNI: CNI{Name: "calico"},
+			CNI: CNI{Name: "calico", Calico: Calico{Mode: "vxlan", ASN: 64512, NodeMesh: new(true)}},
 		},
 		ControlPlane: ControlPlane{
 			Port: 6443, NodeEndpoint: "auto",
 			VIP: VIP{Provider: "keepalived", RouterID: 51}, // none, for it has no address
 		},
-		PKI:       PKI{KeyAlgorithm: "ECDSA-P256"},
+		PKI: PKI{KeyAlgorithm: "ECDSA-P256"},
+		Addons: Addons{ // none is enabled
+			NodeLocalDNS: NodeLocalDNS{Address: "169.254.20.10"},
+			MetalLB:      MetalLB{BGP: MetalLBBGP{ASN: 64512}},
+			Ingress: Ingress{
+				Controller: "none", Expose: "auto", Workload: "deployment", Replicas: 2, ClassName: "nginx", DefaultClass: new(true),
+			},
+			LocalPath: LocalPath{Path: "/var/lib/local-path-provisioner", ClassName: "local-path", DefaultClass: new(true), ReclaimPolicy: "Delete"},
+			NFS:       NFS{Path: "/srv/nfs", ClassName: "nfs", ReclaimPolicy: "Delete"},
+			Registry:  Registry{Host: "registry.internal", Size: "10Gi"},
+		},
 		Artifacts: Artifacts{Source: "upstream", Delivery: "auto"},
 		Rollout:   Rollout{Workers: WorkerRollout{MaxUnavailable: "25%", Drain: "auto", DrainTimeout: "5m"}},
 		SSH:       f.Spec.SSH, // its defaults wait until the layers are merged

@@ -47,6 +47,8 @@ type Spec struct {
 	Kubelet Kubelet `yaml:"kubelet"`
 	// KubeProxy configures kube-proxy on every node.
 	KubeProxy KubeProxy `yaml:"kubeProxy"`
+	// Addons are what is installed into the cluster.
+	Addons Addons `yaml:"addons"`
 	// Artifacts says where binaries and images come from.
 	Artifacts Artifacts `yaml:"artifacts"`
 	// Preflight configures the checks that run before anything is changed.
@@ -85,10 +87,39 @@ type Network struct {
 // CNI is the network plugin.
 type CNI struct {
 	// Name is the plugin. With none you install one yourself, and nodes are not Ready before.
-	Name string `yaml:"name" rule:"enum=calico|none,default=calico"`
+	Name string `yaml:"name" rule:"enum=calico|flannel|none,default=calico"`
 	// MTU is the largest packet of the pod network in bytes; 0 works it out from the hosts'
 	// interfaces.
 	MTU int `yaml:"mtu" rule:"min=0,max=65535,default=0"`
+	// Calico configures Calico.
+	Calico Calico `yaml:"calico"`
+}
+
+// Calico configures Calico.
+type Calico struct {
+	// Mode is how packets get from node to node: vxlan wraps them, which every network lets through; bgp
+	// routes them as they are, and tells the routes to the other nodes and to the peers.
+	Mode string `yaml:"mode" rule:"enum=vxlan|bgp,default=vxlan"`
+	// ASN is the number of the nodes' autonomous system, for bgp.
+	ASN int `yaml:"asn" rule:"min=1,max=4294967295,default=64512"`
+	// NodeMesh has every node peer with every other; without it routes are learned from the peers.
+	NodeMesh *bool `yaml:"nodeMesh" rule:"default=true"`
+	// Peers are the routers, for bgp.
+	Peers []BGPPeer `yaml:"peers"`
+	// Pools are further networks for pods, beside podCIDR.
+	Pools []PodPool `yaml:"pools"`
+}
+
+// PodPool is a further network for pods.
+type PodPool struct {
+	// Name is the name of the IPPool.
+	Name string `yaml:"name" rule:"required"`
+	// CIDR overlaps neither podCIDR nor any other network of the cluster.
+	CIDR string `yaml:"cidr" rule:"required"`
+	// NodeSelector are labels of the nodes that take addresses from it; none means all nodes.
+	NodeSelector map[string]string `yaml:"nodeSelector"`
+	// KeepSourceAddress has packets that leave the pod networks keep the address of their pod.
+	KeepSourceAddress bool `yaml:"keepSourceAddress"`
 }
 
 // ControlPlane configures what runs on the control-plane hosts.
