@@ -15,7 +15,7 @@ import (
 	"kubewright/internal/catalog"
 )
 
-//go:embed */addon.yaml
+//go:embed */addon.yaml */overlay
 var folders embed.FS
 
 // Addon is one folder.
@@ -24,25 +24,28 @@ type Addon struct {
 	Short string `json:"short"` // one line for help and lists
 	// After names addons that are installed before this one, when they are installed at all.
 	After []string `json:"after"`
-	// Artifact is the catalogue's name of the upstream manifest. Exactly one of Artifact and
-	// Builtin is set.
-	Artifact string `json:"artifact"`
-	// Versions is the range of the artifact's versions that the overlay is written for.
+	// Manifest is the catalogue's name of the upstream manifest; "" for none: then the objects are those
+	// of Builtin, or of the overlay alone.
+	Manifest string `json:"manifest"`
+	// Versions is the range of the manifest's versions that the overlay is written for.
 	Versions string `json:"versions"`
 	// Builtin names what kubewright renders itself, see builtin.go.
 	Builtin string `json:"builtin"`
 	// Images are the components of the catalogue whose images the objects use; no others may.
 	Images   []string `json:"images"`
 	Requires Requires `json:"requires"`
-	Overlay  []Edit   `json:"overlay"`
-	Ready    []Ready  `json:"ready"`
+	// Ready lists the workloads that have to be available for the addon to work.
+	Ready []Ready `json:"ready"`
 	// Leaves lists what the addon's pods write to the hosts, so that reset can remove it: a
 	// file, or a folder with a slash at the end.
 	Leaves []string `json:"leaves"`
+
+	overlay overlay
 }
 
 // Requires says which clusters an addon works in.
 type Requires struct {
+	Kubernetes string   `json:"kubernetes"` // the range of its versions; empty: any
 	IPv4       bool     `json:"ipv4"`       // the pod network must be IPv4
 	ProxyModes []string `json:"proxyModes"` // kube-proxy's mode must be one of them; empty: any
 }
@@ -74,11 +77,10 @@ func Find(name string) (Addon, error) {
 	return Addon{}, fmt.Errorf("there is no addon %q: there are %s", name, strings.Join(names, ", "))
 }
 
-// Manifest is the file of the release that Render wants. ok is false for a built-in addon, which
-// wants none.
-func (a Addon) Manifest(r catalog.Release) (f catalog.File, ok bool) {
+// File is the upstream manifest that Render wants. ok is false for an addon that has none.
+func (a Addon) File(r catalog.Release) (f catalog.File, ok bool) {
 	for _, f := range r.Files(catalog.Arches()[0]) {
-		if a.Artifact != "" && f.Name == a.Artifact {
+		if a.Manifest != "" && f.Name == a.Manifest {
 			return f, true
 		}
 	}
@@ -109,6 +111,9 @@ func load(fsys fs.FS) ([]Addon, error) {
 		var a Addon
 		err = yaml.UnmarshalStrict(data, &a)
 		if err == nil {
+			a.overlay, err = loadOverlay(fsys, path.Dir(file))
+		}
+		if err == nil {
 			err = a.validate(path.Dir(file))
 		}
 		if err != nil {
@@ -131,15 +136,21 @@ func (a Addon) validate(folder string) error {
 	if a.Short == "" {
 		refuse("short is missing")
 	}
-	if (a.Artifact == "") == (a.Builtin == "") {
-		refuse("exactly one of artifact and builtin must be set")
+	if a.Manifest != "" && a.Builtin != "" {
+		refuse("manifest and builtin exclude each other")
 	}
-	if a.Builtin != "" && (a.Versions != "" || len(a.Overlay) > 0) {
-		refuse("a builtin has neither versions nor an overlay")
+	if a.Manifest == "" && a.Builtin == "" && a.overlay == nil {
+		refuse("it has no objects: give it a manifest, a builtin or an overlay")
 	}
-	if a.Artifact != "" {
-		if _, err := version.NewConstraint(a.Versions); err != nil {
-			refuse("versions %q: %w", a.Versions, err)
+	if (a.Manifest != "") != (a.Versions != "") {
+		refuse("manifest and versions belong together")
+	}
+	for _, constraint := range []string{a.Versions, a.Requires.Kubernetes} {
+		if constraint == "" {
+			continue
+		}
+		if _, err := version.NewConstraint(constraint); err != nil {
+			refuse("range of versions %q: %w", constraint, err)
 		}
 	}
 	if len(a.Ready) == 0 {
@@ -148,11 +159,6 @@ func (a Addon) validate(folder string) error {
 	for _, r := range a.Ready {
 		if (r.Kind != "DaemonSet" && r.Kind != "Deployment") || r.Namespace == "" || r.Name == "" {
 			refuse("ready: %s %s/%s: want a DaemonSet or a Deployment with namespace and name", r.Kind, r.Namespace, r.Name)
-		}
-	}
-	for i, e := range a.Overlay {
-		if err := e.validate(); err != nil {
-			refuse("overlay %d: %w", i+1, err)
 		}
 	}
 	return errors.Join(bad...)

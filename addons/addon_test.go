@@ -46,7 +46,7 @@ func TestDefault(t *testing.T) {
 				t.Errorf("%s: the catalogue has no image for %s", a.Name, a.Images[i])
 			}
 		}
-		if file, ok := a.Manifest(r); ok != (a.Artifact != "") || (ok && file.URL == "") {
+		if file, ok := a.File(r); ok != (a.Manifest != "") || (ok && file.URL == "") {
 			t.Errorf("%s: manifest %+v, %v", a.Name, file, ok)
 		}
 	}
@@ -94,23 +94,18 @@ func TestLoadOrders(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	change := func(from, to string) string { return strings.Replace(minimal, from, to, 1) }
-	upstream := func(overlay string) string {
-		return change("builtin: coredns", "artifact: calico\nversions: '>= 1'\noverlay:\n"+overlay)
-	}
 	for name, test := range map[string]struct{ data, want string }{
 		"unknown field":       {minimal + "reddy: []\n", "reddy"},
 		"other folder":        {change("name: x", "name: y"), "not that of the folder"},
 		"no short":            {change("short: does x", ""), "short is missing"},
-		"nothing in it":       {change("builtin: coredns", ""), "exactly one"},
-		"both kinds":          {minimal + "artifact: calico\nversions: '>= 1'\n", "exactly one"},
-		"builtin overlay":     {minimal + "versions: '>= 1'\n", "neither versions nor an overlay"},
-		"no versions":         {change("builtin: coredns", "artifact: calico"), `versions ""`},
-		"bad versions":        {change("builtin: coredns", "artifact: calico\nversions: newest"), `versions "newest"`},
+		"nothing in it":       {change("builtin: coredns", ""), "it has no objects"},
+		"both kinds":          {minimal + "manifest: calico\nversions: '>= 1'\n", "exclude each other"},
+		"builtin versions":    {minimal + "versions: '>= 1'\n", "belong together"},
+		"no versions":         {change("builtin: coredns", "manifest: calico"), "belong together"},
+		"bad versions":        {change("builtin: coredns", "manifest: calico\nversions: newest"), `"newest"`},
+		"bad Kubernetes":      {minimal + "requires: {kubernetes: newest}\n", `"newest"`},
 		"nothing to wait for": {change("ready: [{kind: Deployment, namespace: n, name: x}]", ""), "ready is empty"},
 		"wait for a pod":      {change("kind: Deployment", "kind: Pod"), "want a DaemonSet or a Deployment"},
-		"no target":           {upstream("- merge: {a: b}"), "needs a kind and a name"},
-		"env of nothing":      {upstream("- {target: {kind: K, name: n}, env: {A: b}}"), "env and container"},
-		"no change":           {upstream("- target: {kind: K, name: n}"), "changes nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(folder(map[string]string{"x": test.data}))
@@ -118,5 +113,19 @@ func TestLoadRefuses(t *testing.T) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestLoadOverlayRefuses(t *testing.T) {
+	for name, test := range map[string]struct{ file, text, want string }{
+		"no kustomization": {"patch.yaml", "a: b", "no kustomization.yaml"},
+		"not a template":   {"kustomization.yaml", "a: {{ .B", "unclosed action"},
+		"unknown function": {"kustomization.yaml", "a: {{ env }}", `"env" not defined`},
+	} {
+		fsys := folder(map[string]string{"x": minimal})
+		fsys["x/overlay/"+test.file] = &fstest.MapFile{Data: []byte(test.text)}
+		if _, err := load(fsys); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "x/addon.yaml") {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
 	}
 }

@@ -5,226 +5,146 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
+	"io/fs"
+	"path"
+	"strings"
 	"text/template"
+	"text/template/parse"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// Edit changes one object of an upstream manifest. The target must exist: an edit that finds
-// nothing means that upstream changed and the overlay no longer does what it says.
-type Edit struct {
-	Target Target `json:"target"`
-	// Merge is a JSON merge patch over the object; its strings are templates over Params.
-	Merge map[string]any `json:"merge"`
-	// Env sets environment variables of a container, replacing those of the same name; the values
-	// are templates over Params.
-	Env map[string]string `json:"env"`
-	// Container is the container, or init container, that Env is for.
-	Container string `json:"container"`
-	// RemoveInitContainers are taken out of the pods.
-	RemoveInitContainers []string `json:"removeInitContainers"`
-}
+// overlayFolder holds the kustomization of an addon.
+const overlayFolder = "overlay"
 
-// Target is the object an Edit is for.
-type Target struct {
-	Kind      string `json:"kind"`
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-}
+// upstreamFile is what the upstream manifest is called in a kustomization.
+const upstreamFile = "upstream.yaml"
 
-func (t Target) String() string { return t.Kind + " " + t.Namespace + "/" + t.Name }
+// definitions is the kind that goes around kustomize: nine tenths of a manifest are definitions, and no
+// overlay changes one.
+const definitions = "CustomResourceDefinition"
 
-func (e Edit) validate() error {
-	if e.Target.Kind == "" || e.Target.Name == "" {
-		return errors.New("the target needs a kind and a name")
-	}
-	if (len(e.Env) > 0) != (e.Container != "") {
-		return errors.New("env and container belong together")
-	}
-	if len(e.Merge)+len(e.Env)+len(e.RemoveInitContainers) == 0 {
-		return errors.New("it changes nothing")
-	}
-	return nil
-}
+// overlay is the kustomization of an addon: files by name, each a template over Params.
+type overlay map[string]*template.Template
 
-func (e Edit) apply(objects []*unstructured.Unstructured, p Params) error {
-	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool {
-		return o.GetKind() == e.Target.Kind && o.GetNamespace() == e.Target.Namespace && o.GetName() == e.Target.Name
-	})
-	if i < 0 {
-		return fmt.Errorf("%s: the manifest does not have it", e.Target)
+// loadOverlay reads the overlay below the folder of an addon; nil where there is none.
+func loadOverlay(fsys fs.FS, folder string) (overlay, error) {
+	files, err := fs.Glob(fsys, path.Join(folder, overlayFolder, "*"))
+	if err != nil || len(files) == 0 {
+		return nil, err
 	}
-	object := objects[i].Object
-	if err := e.merge(object, p); err != nil {
-		return fmt.Errorf("%s: %w", e.Target, err)
-	}
-	if err := e.removeInitContainers(object); err != nil {
-		return fmt.Errorf("%s: %w", e.Target, err)
-	}
-	if err := e.setEnv(object, p); err != nil {
-		return fmt.Errorf("%s: %w", e.Target, err)
-	}
-	return nil
-}
-
-func (e Edit) merge(object map[string]any, p Params) error {
-	if len(e.Merge) == 0 {
-		return nil
-	}
-	filled, err := fillTree(e.Merge, p)
-	if err != nil {
-		return err
-	}
-	patch, err := jsonTree(filled)
-	if err != nil {
-		return err
-	}
-	mergeInto(object, patch)
-	return nil
-}
-
-func (e Edit) removeInitContainers(object map[string]any) error {
-	if len(e.RemoveInitContainers) == 0 {
-		return nil
-	}
-	containers, _, err := unstructured.NestedSlice(object, podSpec("initContainers")...)
-	if err != nil {
-		return err
-	}
-	for _, name := range e.RemoveInitContainers {
-		i := indexByName(containers, name)
-		if i < 0 {
-			return fmt.Errorf("there is no init container %q", name)
-		}
-		containers = slices.Delete(containers, i, i+1)
-	}
-	return unstructured.SetNestedSlice(object, containers, podSpec("initContainers")...)
-}
-
-// findContainer looks for a container of the pods, init containers included: the field it is
-// listed in, that list, and its place there.
-func findContainer(object map[string]any, name string) (field string, list []any, i int, err error) {
-	for _, field := range []string{"containers", "initContainers"} {
-		list, _, err := unstructured.NestedSlice(object, podSpec(field)...)
+	o := overlay{}
+	for _, file := range files {
+		data, err := fs.ReadFile(fsys, file)
 		if err != nil {
-			return "", nil, 0, err
+			return nil, err
 		}
-		if i := indexByName(list, name); i >= 0 {
-			return field, list, i, nil
-		}
-	}
-	return "", nil, 0, fmt.Errorf("there is no container %q", name)
-}
-
-func (e Edit) setEnv(object map[string]any, p Params) error {
-	if len(e.Env) == 0 {
-		return nil
-	}
-	field, containers, i, err := findContainer(object, e.Container)
-	if err != nil {
-		return err
-	}
-	container, ok := containers[i].(map[string]any)
-	if !ok {
-		return fmt.Errorf("container %q is not an object", e.Container)
-	}
-	env, _, err := unstructured.NestedSlice(container, "env")
-	if err != nil {
-		return err
-	}
-	for _, name := range sortedKeys(e.Env) {
-		value, err := fill(e.Env[name], p)
+		t, err := parseTemplate(path.Base(file), string(data))
 		if err != nil {
-			return fmt.Errorf("env %s: %w", name, err)
+			return nil, err
 		}
-		variable := map[string]any{"name": name, "value": value}
-		if at := indexByName(env, name); at >= 0 {
-			env[at] = variable
-		} else {
-			env = append(env, variable)
-		}
+		o[path.Base(file)] = t
 	}
-	container["env"] = env
-	return unstructured.SetNestedSlice(object, containers, podSpec(field)...)
+	if o["kustomization.yaml"] == nil {
+		return nil, errors.New("the overlay has no kustomization.yaml")
+	}
+	return o, nil
 }
 
-func podSpec(field string) []string { return []string{"spec", "template", "spec", field} }
-
-func indexByName(list []any, name string) int {
-	return slices.IndexFunc(list, func(item any) bool {
-		m, ok := item.(map[string]any)
-		return ok && m["name"] == name
-	})
-}
-
-// fill executes a string of an overlay as a template. The result stays one string in a decoded
-// tree, so nothing in Params can become YAML.
-func fill(text string, p Params) (string, error) {
-	t, err := template.New("").Option("missingkey=error").Parse(text)
-	if err != nil {
-		return "", err
-	}
-	var out bytes.Buffer
-	if err := t.Execute(&out, p); err != nil {
-		return "", err
-	}
-	return out.String(), nil
-}
-
-func fillTree(value any, p Params) (any, error) {
-	switch value := value.(type) {
-	case string:
-		return fill(value, p)
-	case map[string]any:
-		filled := make(map[string]any, len(value))
-		for key, inner := range value {
-			v, err := fillTree(inner, p)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", key, err)
-			}
-			filled[key] = v
-		}
-		return filled, nil
-	case []any:
-		filled := make([]any, 0, len(value))
-		for i, inner := range value {
-			v, err := fillTree(inner, p)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", strconv.Itoa(i), err)
-			}
-			filled = append(filled, v)
-		}
-		return filled, nil
-	}
-	return value, nil
-}
-
-// jsonTree gives numbers the types that unstructured objects have: int64 and float64.
-func jsonTree(value any) (map[string]any, error) {
-	data, err := json.Marshal(value)
+// parseTemplate reads a file of an overlay. What it prints is JSON, and so one YAML value whatever it
+// contains: nothing in Params can become structure.
+func parseTemplate(name, text string) (*template.Template, error) {
+	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{quoting: asJSON}).Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	var tree map[string]any
-	err = utiljson.Unmarshal(data, &tree)
-	return tree, err
+	for _, defined := range t.Templates() {
+		quoteAll(defined.Tree, defined.Root)
+	}
+	return t, nil
 }
 
-// mergeInto is RFC 7386: objects merge, null removes, and everything else replaces.
-func mergeInto(target, patch map[string]any) {
-	for key, value := range patch {
-		inner, isMap := value.(map[string]any)
-		existing, hasMap := target[key].(map[string]any)
-		switch {
-		case value == nil:
-			delete(target, key)
-		case isMap && hasMap:
-			mergeInto(existing, inner)
-		default:
-			target[key] = value
+// quoting is the function that every action of an overlay ends with.
+const quoting = "json"
+
+func asJSON(value any) (string, error) {
+	data, err := json.Marshal(value)
+	return string(data), err
+}
+
+// quoteAll ends every action below a node that prints with the function quoting.
+func quoteAll(tree *parse.Tree, list *parse.ListNode) {
+	if list == nil {
+		return
+	}
+	for _, n := range list.Nodes {
+		switch n := n.(type) {
+		case *parse.ActionNode:
+			if len(n.Pipe.Decl) == 0 {
+				command := &parse.CommandNode{NodeType: parse.NodeCommand, Args: []parse.Node{parse.NewIdentifier(quoting).SetTree(tree).SetPos(n.Pos)}}
+				n.Pipe.Cmds = append(n.Pipe.Cmds, command)
+			}
+		case *parse.IfNode:
+			quoteAll(tree, n.List)
+			quoteAll(tree, n.ElseList)
+		case *parse.RangeNode:
+			quoteAll(tree, n.List)
+			quoteAll(tree, n.ElseList)
+		case *parse.WithNode:
+			quoteAll(tree, n.List)
+			quoteAll(tree, n.ElseList)
 		}
 	}
+}
+
+// build makes the objects of an addon out of the upstream manifest, nil for none, and its overlay.
+func (o overlay) build(p Params, upstream []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	if o == nil {
+		return upstream, nil
+	}
+	files := filesys.MakeFsInMemory()
+	for name, t := range o {
+		var out bytes.Buffer
+		if err := t.Execute(&out, p); err != nil {
+			return nil, err
+		}
+		if err := files.WriteFile(name, out.Bytes()); err != nil {
+			return nil, err
+		}
+	}
+	var whole []*unstructured.Unstructured
+	var changed bytes.Buffer
+	for _, object := range upstream {
+		if object.GetKind() == definitions {
+			whole = append(whole, object)
+			continue
+		}
+		data, err := object.MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		changed.WriteString("---\n")
+		changed.Write(data)
+	}
+	if err := files.WriteFile(upstreamFile, changed.Bytes()); err != nil {
+		return nil, err
+	}
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, ".")
+	if err != nil {
+		return nil, errors.New(strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	for _, resource := range built.Resources() {
+		data, err := resource.MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		object := &unstructured.Unstructured{}
+		if err := object.UnmarshalJSON(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", resource.CurId(), err)
+		}
+		whole = append(whole, object)
+	}
+	return whole, nil
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubewright/internal/catalog"
+	"kubewright/spec"
 )
 
 // Label is on every object of an addon and holds its name, so that objects an addon no longer has
@@ -36,6 +36,8 @@ type Params struct {
 
 	MTU             int    // of pod interfaces; 0: the addon finds out
 	IptablesBackend string // "Auto" (also ""), "NFT" or "Legacy": where the hosts' rules are
+
+	Addons spec.Addons // as the user configures them
 }
 
 func (p Params) validate() error {
@@ -69,22 +71,13 @@ func render(a Addon, p Params, manifest []byte) ([]*unstructured.Unstructured, e
 	if err := errors.Join(p.validate(), a.supports(p)); err != nil {
 		return nil, err
 	}
-	if a.Builtin != "" {
-		var err error
-		if manifest, err = renderBuiltin(a.Builtin, p); err != nil {
-			return nil, err
-		}
-	} else if err := a.fits(p.Release); err != nil {
-		return nil, err
-	}
-	objects, err := Decode(manifest)
+	upstream, err := a.upstream(p, manifest)
 	if err != nil {
 		return nil, err
 	}
-	for _, edit := range a.Overlay {
-		if err := edit.apply(objects, p); err != nil {
-			return nil, err
-		}
+	objects, err := a.overlay.build(p, upstream)
+	if err != nil {
+		return nil, err
 	}
 	if err := checkImages(objects, a.ImageNames(p.Release)); err != nil {
 		return nil, err
@@ -103,30 +96,66 @@ func render(a Addon, p Params, manifest []byte) ([]*unstructured.Unstructured, e
 	return objects, nil
 }
 
+// upstream are the objects that the overlay changes and adds to.
+func (a Addon) upstream(p Params, manifest []byte) ([]*unstructured.Unstructured, error) {
+	switch {
+	case a.Builtin != "":
+		var err error
+		if manifest, err = renderBuiltin(a.Builtin, p); err != nil {
+			return nil, err
+		}
+	case a.Manifest == "":
+		return nil, nil
+	default:
+		if err := a.fits(p.Release); err != nil {
+			return nil, err
+		}
+	}
+	return Decode(manifest)
+}
+
 // fits refuses a version of the manifest that the overlay was not written for.
 func (a Addon) fits(r catalog.Release) error {
-	file, ok := a.Manifest(r)
+	file, ok := a.File(r)
 	if !ok {
-		return fmt.Errorf("the release %s has no file %q", r.Kubernetes, a.Artifact)
+		return fmt.Errorf("the release %s has no file %q", r.Kubernetes, a.Manifest)
 	}
-	v, err := version.NewVersion(file.Version)
+	within, err := inRange(file.Version, a.Versions)
 	if err != nil {
-		return fmt.Errorf("version %q of %s: %w", file.Version, a.Artifact, err)
+		return fmt.Errorf("version %q of %s: %w", file.Version, a.Manifest, err)
 	}
-	wanted, err := version.NewConstraint(a.Versions)
-	if err != nil {
-		return err
-	}
-	if !wanted.Check(v) {
-		return fmt.Errorf("version %s of %s is not %s, which the overlay is for", v, a.Artifact, a.Versions)
+	if !within {
+		return fmt.Errorf("version %s of %s is not %s, which the overlay is for", file.Version, a.Manifest, a.Versions)
 	}
 	return nil
+}
+
+// inRange tells whether a version is in a range as go-version writes it.
+func inRange(text, constraint string) (bool, error) {
+	v, err := version.NewVersion(text)
+	if err != nil {
+		return false, err
+	}
+	wanted, err := version.NewConstraint(constraint)
+	if err != nil {
+		return false, err
+	}
+	return wanted.Check(v), nil
 }
 
 // supports refuses clusters that an addon cannot serve, instead of installing something broken.
 func (a Addon) supports(p Params) error {
 	if a.Requires.IPv4 && !p.PodCIDR.Addr().Is4() {
 		return fmt.Errorf("pod CIDR %s: only IPv4 pod networks are supported", p.PodCIDR)
+	}
+	if wanted := a.Requires.Kubernetes; wanted != "" {
+		within, err := inRange(p.Release.Kubernetes, wanted)
+		if err != nil {
+			return err
+		}
+		if !within {
+			return fmt.Errorf("it works with Kubernetes %s, and the cluster has %s", wanted, p.Release.Kubernetes)
+		}
 	}
 	if modes := a.Requires.ProxyModes; len(modes) > 0 && !slices.Contains(modes, p.ProxyMode) {
 		return fmt.Errorf("it does not work beside kube-proxy in mode %q: set network.proxyMode to %s",
@@ -207,4 +236,4 @@ func asMap(value any) map[string]any {
 	return m
 }
 
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+func podSpec(field string) []string { return []string{"spec", "template", "spec", field} }

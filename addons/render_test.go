@@ -4,8 +4,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -46,25 +48,58 @@ status: {desiredNumberScheduled: 0}
 ---
 `
 
-func testAddon() Addon {
-	return Addon{
-		Name: "x", Short: "x", Artifact: "calico", Versions: ">= 3.28, < 3.29",
-		Images: []string{"calico-node", "calico-cni"},
-		Overlay: []Edit{
-			{
-				Target: Target{"ConfigMap", "kube-system", "settings"},
-				Merge:  map[string]any{"data": map[string]any{"mtu": "{{ .MTU }}", "list": []any{"{{ .DNSDomain }}", 1.0}}},
-			},
-			{
-				Target:               Target{"DaemonSet", "kube-system", "agent"},
-				Merge:                map[string]any{"spec": map[string]any{"minReadySeconds": 5}},
-				Container:            "agent",
-				Env:                  map[string]string{"REPLACE": "now", "ADD": "{{ .PodCIDR }}"},
-				RemoveInitContainers: []string{"old"},
-			},
-		},
-		Ready: []Ready{{"DaemonSet", "kube-system", "agent"}},
+// edits is an overlay of that manifest.
+func edits() map[string]string {
+	return map[string]string{
+		"kustomization.yaml": `
+resources: [upstream.yaml, {{ range .Addons.Custom }}{{ .Name }}, {{ end }}more.yaml]
+patches: [{path: settings.yaml}, {path: agent.yaml}]
+`,
+		"settings.yaml": `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: kube-system}
+data: {mtu: {{ printf "%d" .MTU }}, domain: {{ .DNSDomain }}}
+`,
+		"agent.yaml": `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: kube-system}
+spec:
+  minReadySeconds: 5
+  template:
+    spec:
+      initContainers: [{name: old, $patch: delete}]
+      containers:
+        - name: agent
+          env: [{name: REPLACE, value: now, valueFrom: null}, {name: ADD, value: {{ .PodCIDR }}}]
+`,
+		"more.yaml": `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: more, namespace: kube-system}
+{{ if .ContainerHosts }}data: {container: "yes"}{{ end }}
+`,
 	}
+}
+
+// overlaid is an addon with that overlay.
+func overlaid(t *testing.T, files map[string]string) Addon {
+	t.Helper()
+	a := Addon{
+		Name: "x", Short: "x", Manifest: "calico", Versions: ">= 3.28, < 3.29",
+		Images: []string{"calico-node", "calico-cni"},
+		Ready:  []Ready{{"DaemonSet", "kube-system", "agent"}},
+	}
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		fsys["x/overlay/"+name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	var err error
+	if a.overlay, err = loadOverlay(fsys, "x"); err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 func field(t *testing.T, o *unstructured.Unstructured, path ...string) any {
@@ -79,24 +114,25 @@ func field(t *testing.T, o *unstructured.Unstructured, path ...string) any {
 func TestOverlay(t *testing.T) {
 	p := params(t)
 	p.MTU, p.DNSDomain = 1400, "x: {{ y }}\n- z"
-	objects, err := Render(testAddon(), p, []byte(upstream))
+	objects, err := Render(overlaid(t, edits()), p, []byte(upstream+"---\n"+definition))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(objects) != 2 {
+	if len(objects) != 4 {
 		t.Fatalf("%d objects", len(objects))
 	}
-	settings, agent := objects[0], objects[1]
-	wantData := map[string]any{"mtu": "1400", "other": "stays", "list": []any{"x: {{ y }}\n- z", int64(1)}}
+	defined, settings, agent, more := objects[0], objects[1], objects[2], objects[3]
+	wantData := map[string]any{"mtu": "1400", "other": "stays", "domain": "x: {{ y }}\n- z"}
 	if diff := cmp.Diff(wantData, field(t, settings, "data")); diff != "" {
 		t.Error(diff)
 	}
 	containers, _ := field(t, agent, "spec", "template", "spec", "containers").([]any)
 	wantEnv := []any{
-		map[string]any{"name": "KEEP", "value": "1"}, map[string]any{"name": "REPLACE", "value": "now"},
-		map[string]any{"name": "ADD", "value": "10.244.0.0/16"},
+		map[string]any{"name": "REPLACE", "value": "now"}, map[string]any{"name": "ADD", "value": "10.244.0.0/16"},
+		map[string]any{"name": "KEEP", "value": "1"},
 	}
-	if diff := cmp.Diff(wantEnv, asMap(containers[0])["env"]); diff != "" {
+	byName := cmpopts.SortSlices(func(a, b any) bool { return asMap(a)["name"].(string) < asMap(b)["name"].(string) })
+	if diff := cmp.Diff(wantEnv, asMap(containers[0])["env"], byName); diff != "" {
 		t.Error(diff)
 	}
 	if asMap(containers[1])["env"] != nil {
@@ -115,11 +151,22 @@ func TestOverlay(t *testing.T) {
 	if field(t, agent, "status") != nil || field(t, settings, "metadata", "creationTimestamp") != nil {
 		t.Error("fields that only a server sets are still there")
 	}
+	if field(t, more, "data") != nil || defined.GetKind() != "CustomResourceDefinition" || defined.GetLabels()[Label] != "x" {
+		t.Errorf("%v\n%v", more, defined)
+	}
 }
+
+const definition = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+spec: {group: example.com}
+`
 
 func TestRenderRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		addon    func(*Addon)
+		edit     string // of the overlay, what is after the = in place of what is before it
 		params   func(*Params)
 		manifest string
 		want     string
@@ -131,17 +178,20 @@ func TestRenderRefuses(t *testing.T) {
 		"no name":             {manifest: "apiVersion: v1\nkind: ConfigMap\n", want: "has no name"},
 		"twice":               {manifest: upstream + upstream, want: "is there twice"},
 		"duplicate key":       {manifest: "apiVersion: v1\nkind: A\nkind: B\nmetadata: {name: x}\n", want: "already set"},
-		"target gone":         {addon: func(a *Addon) { a.Overlay[0].Target.Name = "gone" }, want: "ConfigMap kube-system/gone: the manifest does not have it"},
-		"target in other ns":  {addon: func(a *Addon) { a.Overlay[0].Target.Namespace = "default" }, want: "does not have it"},
-		"container gone":      {addon: func(a *Addon) { a.Overlay[1].Container = "gone" }, want: `no container "gone"`},
-		"init container gone": {addon: func(a *Addon) { a.Overlay[1].RemoveInitContainers = []string{"gone"} }, want: `no init container "gone"`},
-		"unknown parameter":   {addon: func(a *Addon) { a.Overlay[1].Env["ADD"] = "{{ .Nope }}" }, want: "env ADD"},
-		"unknown in merge":    {addon: func(a *Addon) { a.Overlay[0].Merge = map[string]any{"data": map[string]any{"k": "{{ .Nope }}"}} }, want: "data: k"},
+		"target gone":         {edit: "name: settings, namespace=name: gone, namespace", want: "no matches for Id ConfigMap.v1.[noGrp]/gone.kube-system"},
+		"target in other ns":  {edit: "name: agent, namespace: kube-system=name: agent, namespace: default", want: "no matches for Id"},
+		"container gone":      {edit: "- name: agent\n=- name: gone\n", want: `uses the image ""`},
+		"no such file":        {edit: "more.yaml]=less.yaml]", want: "less.yaml"},
+		"a file elsewhere":    {edit: "more.yaml]=/etc/passwd]", want: "/etc/passwd"},
+		"a file of the web":   {edit: "more.yaml]=https://127.0.0.1:1/x.yaml]", want: "127.0.0.1:1"},
+		"unknown parameter":   {edit: ".PodCIDR=.Nope", want: "can't evaluate field Nope"},
+		"not YAML":            {edit: "data: {mtu=data: }mtu", want: "settings.yaml"},
 		"image not listed":    {addon: func(a *Addon) { a.Images = []string{"calico-node"} }, want: `"docker.io/calico/cni:v3.28.5", which the addon does not list`},
 		"nothing to wait for": {addon: func(a *Addon) { a.Ready[0].Name = "gone" }, want: "no DaemonSet kube-system/gone"},
 		"other version":       {addon: func(a *Addon) { a.Versions = "< 3.28" }, want: "is not < 3.28"},
-		"no such artifact":    {addon: func(a *Addon) { a.Artifact = "weave" }, want: `no file "weave"`},
-		"no such builtin":     {addon: func(a *Addon) { a.Artifact, a.Builtin = "", "weave" }, want: `no builtin "weave"`},
+		"no such manifest":    {addon: func(a *Addon) { a.Manifest = "weave" }, want: `no file "weave"`},
+		"no such builtin":     {addon: func(a *Addon) { a.Manifest, a.Builtin = "", "weave" }, want: `no builtin "weave"`},
+		"Kubernetes":          {addon: func(a *Addon) { a.Requires.Kubernetes = "< 1.30" }, want: "it works with Kubernetes < 1.30, and the cluster has"},
 		"IPv6":                {addon: func(a *Addon) { a.Requires.IPv4 = true }, params: func(p *Params) { p.PodCIDR = netip.MustParsePrefix("fd00::/64") }, want: "only IPv4"},
 		"proxy mode":          {addon: func(a *Addon) { a.Requires.ProxyModes = []string{"ipvs"} }, want: `mode "iptables": set network.proxyMode to ipvs`},
 		"no pod network":      {params: func(p *Params) { p.PodCIDR = netip.Prefix{} }, want: "is not a network"},
@@ -150,7 +200,16 @@ func TestRenderRefuses(t *testing.T) {
 		"iptables backend":    {params: func(p *Params) { p.IptablesBackend = "nft" }, want: `iptables backend "nft"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, p, manifest := testAddon(), params(t), upstream
+			files := edits()
+			if before, after, ok := strings.Cut(test.edit, "="); ok {
+				for name, text := range files {
+					files[name] = strings.Replace(text, before, after, 1)
+				}
+				if cmp.Equal(files, edits()) {
+					t.Fatalf("no file has %q", before)
+				}
+			}
+			a, p, manifest := overlaid(t, files), params(t), upstream
 			if test.addon != nil {
 				test.addon(&a)
 			}

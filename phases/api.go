@@ -1,7 +1,6 @@
 package phases
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -187,81 +186,12 @@ func nodeTaints(h inventory.Host) []inventory.Taint {
 	return taint.Merge(nil, nil, taints)
 }
 
-// kubeProxy, network and dns are what turns nodes into a cluster with services, pod
-// networking and names. They are applied as soon as the API answers.
-func kubeProxy() plan.Phase { return addonPhase("kube-proxy", "kube-proxy", "services on every node") }
-
-func network() plan.Phase { return addonPhase("network", "calico", "pod network and network policy") }
-
-func dns() plan.Phase { return addonPhase("dns", "coredns", "cluster DNS") }
-
-// addonPhase installs one addon. Its workloads are not waited for here, so that the next
-// addon need not wait: the last phase waits for all of them together.
-func addonPhase(name, addon, short string) plan.Phase {
-	return plan.Phase{
-		Name:  name,
-		Short: short,
-		After: []plan.Edge{plan.AllHosts("bootstrap")},
-		Manifests: func(c *cluster.Cluster) []string {
-			a, err := addons.Find(addon)
-			if err != nil || a.Artifact == "" || !enabled(c, addon) {
-				return nil // Objects reports the error
-			}
-			return []string{a.Artifact}
-		},
-		Objects: func(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
-			a, err := addons.Find(addon)
-			if err != nil {
-				return nil, err
-			}
-			if !enabled(c, addon) {
-				return nil, nil
-			}
-			return addons.Render(a, params(c, w), w.Manifests[a.Artifact])
-		},
-	}
-}
-
-// enabled tells whether a cluster has an addon: all have all but a network of another name.
-func enabled(c *cluster.Cluster, addon string) bool {
-	return addon != "calico" || c.Network.CNI == addon
-}
-
-// vxlanOverhead is what an IPv4 VXLAN header takes of each packet.
-const vxlanOverhead = 50
-
-func params(c *cluster.Cluster, w plan.World) addons.Params {
-	p := addons.Params{
-		Release: c.Release, APIServer: c.NodeEndpoint.URL(), PodCIDR: c.Network.PodCIDR,
-		DNSServiceIP: c.Network.DNSServiceIP, DNSDomain: c.Network.DNSDomain,
-		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU,
-	}
-	var kernels []string
-	smallest := 0
-	for _, t := range w.Targets {
-		if !runsPods(t.Host) {
-			continue // the pod network does not reach it
-		}
-		kernels = append(kernels, t.Facts.Kernel)
-		p.ContainerHosts = p.ContainerHosts || t.Facts.Container
-		if i, ok := t.Facts.Interface(t.NodeIP); ok && (smallest == 0 || i.MTU < smallest) {
-			smallest = i.MTU
-		}
-	}
-	slices.Sort(kernels)
-	p.ProxyMode = c.ProxyMode(kernels)
-	if smallest > vxlanOverhead {
-		p.MTU = cmp.Or(p.MTU, smallest-vxlanOverhead)
-	}
-	return p
-}
-
-// verify waits until every node is Ready and every addon available, and then checks from
+// verify waits until every node is Ready and what makes them a cluster is available, and then checks from
 // every node that names, services and pods on other nodes are reached.
 func verify() plan.Phase {
 	return plan.Phase{
 		Name:   "verify",
-		Short:  "nodes Ready, addons available, the cluster checked from inside",
+		Short:  "nodes Ready, network and DNS available, the cluster checked from inside",
 		Verify: true,
 		After: []plan.Edge{plan.AllHosts("nodes"), plan.AllHosts("kube-proxy"), plan.AllHosts("network"), plan.AllHosts("dns"),
 			plan.AllHosts("etcd")}, // which is on hosts that are no nodes, too
@@ -271,21 +201,12 @@ func verify() plan.Phase {
 				return append(conditions, nodeConditions(hosts, plan.NodeRegistered)...) // Ready takes a network
 			}
 			conditions = append(conditions, nodeConditions(hosts, plan.NodeReady)...)
-			all, err := addons.Default()
+			sets, err := coreSets(c)
 			if err != nil {
-				return conditions
+				return conditions // the phases that install them report it
 			}
-			for _, a := range all {
-				if !enabled(c, a.Name) {
-					continue
-				}
-				for _, r := range a.Ready {
-					kind := plan.DeploymentAvailable
-					if r.Kind == "DaemonSet" {
-						kind = plan.DaemonSetReady
-					}
-					conditions = append(conditions, plan.Condition{Kind: kind, Namespace: r.Namespace, Name: r.Name})
-				}
+			for _, set := range sets {
+				conditions = append(conditions, set.Ready...)
 			}
 			return conditions
 		},

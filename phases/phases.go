@@ -14,7 +14,7 @@ func All() []plan.Phase {
 	return []plan.Phase{
 		preflight(), authorities(), hostPrep(), runtime(), binaries(), pki(), kubeconfigs(),
 		loadBalancer(), vip(), etcd(), controlPlane(), kubelets(),
-		bootstrap(), vipRights(), members(), kubeProxy(), network(), dns(), nodes(), verify(),
+		bootstrap(), vipRights(), members(), kubeProxy(), network(), dns(), nodes(), installAddons(), verify(),
 	}
 }
 

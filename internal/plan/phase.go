@@ -29,8 +29,10 @@ type Phase struct {
 	Desire func(*cluster.Cluster, Target) ([]resource.Resource, error)
 	// Objects lists API objects that must exist; pure.
 	Objects func(*cluster.Cluster, World) ([]*unstructured.Unstructured, error)
-	// Manifests names the upstream manifests that Objects needs; nil: none.
-	Manifests func(*cluster.Cluster) []string
+	// Sets lists the sets of API objects that the phase keeps; pure.
+	Sets func(*cluster.Cluster) ([]Set, error)
+	// Prunes is set for the phase that takes away the sets that no phase has any more.
+	Prunes bool
 	// Verify is set for the phase that checks from the inside that the cluster works.
 	Verify bool
 	// Members is set for the phase in which a host becomes a member of etcd.
@@ -112,9 +114,31 @@ type World struct {
 	// Scope are the hosts of this run; Targets may know more.
 	Scope []inventory.Host
 	PKI   *certs.Bundle
-	// Manifests holds the addons' upstream manifests by artifact name.
+	// Manifests holds the upstream manifests that a set names.
 	Manifests map[string][]byte
+	// Live holds the objects that a set reads, those that are there.
+	Live map[Ref]*unstructured.Unstructured
 }
+
+// Set is API objects that come and go together: an addon. The cluster records what a set consists of, so that
+// what it has no more is taken away.
+type Set struct {
+	// Name is that of the addon; no two sets of a cluster have the same.
+	Name string
+	// After names sets that are ready before this one begins, as far as they are there.
+	After []string
+	// Manifests names the upstream manifests that Objects needs.
+	Manifests []string
+	// Reads are objects that Objects looks at, such as a certificate that is kept while it is valid.
+	Reads []Ref
+	// Objects lists the objects; pure.
+	Objects func(*cluster.Cluster, World) ([]*unstructured.Unstructured, error)
+	// Ready is waited for after the objects were applied.
+	Ready []Condition
+}
+
+// Ref names an API object.
+type Ref struct{ APIVersion, Kind, Namespace, Name string }
 
 // ConditionKind names what is waited for.
 type ConditionKind string
@@ -152,7 +176,7 @@ func CheckPhases(phases []Phase) error {
 			return fmt.Errorf("%w: phase %q lacks a name or a description", ErrPhases, p.Name)
 		case seen[p.Name]:
 			return fmt.Errorf("%w: two phases are called %s", ErrPhases, p.Name)
-		case p.Desire == nil && p.Objects == nil && p.Ready == nil && !p.Checks && !p.Verify:
+		case p.Desire == nil && p.Objects == nil && p.Sets == nil && p.Ready == nil && !p.Checks && !p.Verify:
 			return fmt.Errorf("%w: phase %s does nothing", ErrPhases, p.Name)
 		case p.Desire != nil && p.On == nil:
 			return fmt.Errorf("%w: phase %s wants resources on no host", ErrPhases, p.Name)

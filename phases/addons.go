@@ -1,0 +1,157 @@
+package phases
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubewright/addons"
+	"kubewright/cluster"
+	"kubewright/internal/plan"
+)
+
+// kubeProxy, network and dns are what turns nodes into a cluster with services, pod networking and names.
+// They are applied as soon as the API answers, while nodes still join. Nothing waits for their workloads
+// before the last phase, which waits for all of them together.
+func kubeProxy() plan.Phase { return corePhase("kube-proxy", "services on every node") }
+
+func network() plan.Phase { return corePhase("network", "pod network and network policy") }
+
+func dns() plan.Phase { return corePhase("dns", "cluster DNS") }
+
+// core maps the phases of the addons that no cluster is without to these.
+func core(c *cluster.Cluster, phase string) string {
+	return map[string]string{"kube-proxy": "kube-proxy", "network": c.Network.CNI, "dns": "coredns"}[phase]
+}
+
+// corePhase installs the one addon of a phase.
+func corePhase(name, short string) plan.Phase {
+	return plan.Phase{
+		Name:  name,
+		Short: short,
+		After: []plan.Edge{plan.AllHosts("bootstrap")},
+		Sets: func(c *cluster.Cluster) ([]plan.Set, error) {
+			addon := core(c, name)
+			if addon == "none" {
+				return nil, nil
+			}
+			a, err := addons.Find(addon)
+			if err != nil {
+				return nil, err
+			}
+			set, err := addonSet(a)
+			return []plan.Set{set}, err
+		},
+	}
+}
+
+// coreSets are the addons that no cluster is without.
+func coreSets(c *cluster.Cluster) ([]plan.Set, error) {
+	var sets []plan.Set
+	for _, p := range []plan.Phase{kubeProxy(), network(), dns()} {
+		more, err := p.Sets(c)
+		if err != nil {
+			return nil, err
+		}
+		sets = append(sets, more...)
+	}
+	return sets, nil
+}
+
+// installAddons installs all other addons, side by side where none comes after another, and takes away those
+// that are enabled no more. One that fails stops only those that come after it.
+func installAddons() plan.Phase {
+	return plan.Phase{
+		Name:   "addons",
+		Short:  "what is installed into the cluster, and taken away again",
+		After:  []plan.Edge{plan.AllHosts("nodes"), plan.AllHosts("kube-proxy"), plan.AllHosts("network"), plan.AllHosts("dns")},
+		Prunes: true,
+		Sets: func(c *cluster.Cluster) ([]plan.Set, error) {
+			all, err := addons.Default()
+			if err != nil {
+				return nil, err
+			}
+			var sets []plan.Set
+			for _, a := range all {
+				if isCore(a.Name) || !enabled(c, a.Name) {
+					continue
+				}
+				set, err := addonSet(a)
+				if err != nil {
+					return nil, err
+				}
+				sets = append(sets, set)
+			}
+			return sets, nil
+		},
+	}
+}
+
+// isCore tells whether an addon belongs to a phase of its own.
+func isCore(addon string) bool {
+	return slices.Contains([]string{"kube-proxy", "calico", "flannel", "coredns"}, addon)
+}
+
+// enabled tells whether a cluster has an addon.
+func enabled(c *cluster.Cluster, addon string) bool {
+	switch addon {
+	case "kube-proxy", "coredns":
+		return true
+	case "calico", "flannel":
+		return c.Network.CNI == addon
+	}
+	return false
+}
+
+// addonSet is the API objects of an addon.
+func addonSet(a addons.Addon) (plan.Set, error) {
+	set := plan.Set{
+		Name: a.Name, After: a.After,
+		Objects: func(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
+			return addons.Render(a, params(c, w), w.Manifests[a.Manifest])
+		},
+	}
+	if a.Manifest != "" {
+		set.Manifests = []string{a.Manifest}
+	}
+	for _, r := range a.Ready {
+		kinds := map[string]plan.ConditionKind{"Deployment": plan.DeploymentAvailable, "DaemonSet": plan.DaemonSetReady}
+		kind, ok := kinds[r.Kind]
+		if !ok {
+			return plan.Set{}, fmt.Errorf("addon %s: nothing tells whether a %s is ready", a.Name, r.Kind)
+		}
+		set.Ready = append(set.Ready, plan.Condition{Kind: kind, Namespace: r.Namespace, Name: r.Name})
+	}
+	return set, nil
+}
+
+// vxlanOverhead is what an IPv4 VXLAN header takes of each packet.
+const vxlanOverhead = 50
+
+func params(c *cluster.Cluster, w plan.World) addons.Params {
+	p := addons.Params{
+		Release: c.Release, APIServer: c.NodeEndpoint.URL(), PodCIDR: c.Network.PodCIDR,
+		DNSServiceIP: c.Network.DNSServiceIP, DNSDomain: c.Network.DNSDomain,
+		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU,
+	}
+	var kernels []string
+	smallest := 0
+	for _, t := range w.Targets {
+		if !runsPods(t.Host) {
+			continue // the pod network does not reach it
+		}
+		kernels = append(kernels, t.Facts.Kernel)
+		p.ContainerHosts = p.ContainerHosts || t.Facts.Container
+		if i, ok := t.Facts.Interface(t.NodeIP); ok && (smallest == 0 || i.MTU < smallest) {
+			smallest = i.MTU
+		}
+	}
+	slices.Sort(kernels)
+	p.ProxyMode = c.ProxyMode(kernels)
+	if smallest > vxlanOverhead {
+		p.MTU = cmp.Or(p.MTU, smallest-vxlanOverhead)
+	}
+	return p
+}
