@@ -85,15 +85,23 @@ func render(a Addon, p Params, manifest []byte) ([]*unstructured.Unstructured, e
 	if err := a.checkReady(objects); err != nil {
 		return nil, err
 	}
+	return Labelled(a.Name, objects), nil
+}
+
+// Labelled gives every object the label that says whose it is, and returns copies.
+func Labelled(addon string, objects []*unstructured.Unstructured) []*unstructured.Unstructured {
+	labelled := make([]*unstructured.Unstructured, 0, len(objects))
 	for _, object := range objects {
+		object = object.DeepCopy()
 		labels := object.GetLabels()
 		if labels == nil {
 			labels = map[string]string{}
 		}
-		labels[Label] = a.Name
+		labels[Label] = addon
 		object.SetLabels(labels)
+		labelled = append(labelled, object)
 	}
-	return objects, nil
+	return labelled
 }
 
 // upstream are the objects that the overlay changes and adds to.

@@ -48,6 +48,8 @@ type Cluster struct {
 	KubeletConfig, KubeProxyConfig map[string]any
 	// KubeletExtraArgs are further flags of the kubelet, by name without dashes.
 	KubeletExtraArgs map[string]string
+	// Addons are configured like this.
+	Addons Addons
 	// Artifacts says where files and images come from.
 	Artifacts Artifacts
 	// Rollout says how a change is taken through the nodes of a cluster that runs.

@@ -95,6 +95,10 @@ func TestDocument(t *testing.T) {
 				cmpopts.IgnoreFields(cluster.Cluster{}, "Hosts", "Rollout"), cmpopts.IgnoreFields(cluster.ExternalEtcd{}, "CA", "Client"),
 				cmpopts.IgnoreFields(cluster.Artifacts{}, "Directory", "DigestsFile", "Digests", "Delivery"),
 			}
+			if !after.Addons.Untold {
+				t.Error("a document of the cluster, which says nothing of addons, would take them away")
+			}
+			after.Addons = before.Addons
 			if diff := cmp.Diff(before, after, options); diff != "" {
 				t.Errorf("(-before +after):\n%s", diff)
 			}

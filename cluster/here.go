@@ -68,6 +68,7 @@ func (h Here) Load(releases Releases) (*Cluster, []Warning, error) {
 	if err := append(faults, more...).Err(); err != nil {
 		return nil, warnings, err
 	}
+	c.Addons.Untold = h.Document != nil && !h.Alone
 	if h.Digests != nil && c.Artifacts.DigestsFile == "" {
 		var err error
 		if c.Artifacts.Digests, err = catalog.DecodeLock(h.Digests); err != nil {

@@ -157,6 +157,7 @@ func (r *resolver) cluster() *Cluster {
 			Directory: r.join(artifacts.Directory), DigestsFile: r.join(artifacts.Digests),
 			Digests: r.digests, Delivery: artifacts.Delivery, RegistryMirrors: maps.Clone(artifacts.RegistryMirrors),
 		},
+		Addons:       Addons{Addons: r.written.Addons},
 		Rollout:      r.rollout(),
 		IgnoreChecks: slices.Clone(r.written.Preflight.Ignore),
 	}

@@ -69,6 +69,9 @@ func installAddons() plan.Phase {
 		After:  []plan.Edge{plan.AllHosts("nodes"), plan.AllHosts("kube-proxy"), plan.AllHosts("network"), plan.AllHosts("dns")},
 		Prunes: true,
 		Sets: func(c *cluster.Cluster) ([]plan.Set, error) {
+			if c.Addons.Untold {
+				return nil, nil
+			}
 			all, err := addons.Default()
 			if err != nil {
 				return nil, err
@@ -84,9 +87,34 @@ func installAddons() plan.Phase {
 				}
 				sets = append(sets, set)
 			}
+			for _, custom := range c.Addons.Custom {
+				sets = append(sets, plan.Set{
+					Name: custom.Name, After: custom.After,
+					Objects: func(c *cluster.Cluster, _ plan.World) ([]*unstructured.Unstructured, error) {
+						return addons.Labelled(custom.Name, c.Addons.Objects[custom.Name]), nil
+					},
+					Ready: readiness(c.Addons.Objects[custom.Name]),
+				})
+			}
 			return sets, nil
 		},
 	}
+}
+
+// readiness is what is waited for of a user's addon: its workloads.
+func readiness(objects []*unstructured.Unstructured) []plan.Condition {
+	var conditions []plan.Condition
+	for _, o := range objects {
+		if kind, ok := workloads()[o.GetKind()]; ok && o.GroupVersionKind().Group == "apps" {
+			conditions = append(conditions, plan.Condition{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()})
+		}
+	}
+	return conditions
+}
+
+// workloads are the kinds that are waited for.
+func workloads() map[string]plan.ConditionKind {
+	return map[string]plan.ConditionKind{"Deployment": plan.DeploymentAvailable, "DaemonSet": plan.DaemonSetReady}
 }
 
 // isCore tells whether an addon belongs to a phase of its own.
@@ -117,8 +145,7 @@ func addonSet(a addons.Addon) (plan.Set, error) {
 		set.Manifests = []string{a.Manifest}
 	}
 	for _, r := range a.Ready {
-		kinds := map[string]plan.ConditionKind{"Deployment": plan.DeploymentAvailable, "DaemonSet": plan.DaemonSetReady}
-		kind, ok := kinds[r.Kind]
+		kind, ok := workloads()[r.Kind]
 		if !ok {
 			return plan.Set{}, fmt.Errorf("addon %s: nothing tells whether a %s is ready", a.Name, r.Kind)
 		}
@@ -134,7 +161,7 @@ func params(c *cluster.Cluster, w plan.World) addons.Params {
 	p := addons.Params{
 		Release: c.Release, APIServer: c.NodeEndpoint.URL(), PodCIDR: c.Network.PodCIDR,
 		DNSServiceIP: c.Network.DNSServiceIP, DNSDomain: c.Network.DNSDomain,
-		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU,
+		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU, Addons: c.Addons.Addons,
 	}
 	var kernels []string
 	smallest := 0

@@ -218,10 +218,7 @@ func (m machine) objects(t *testing.T) map[string]string {
 	w := plan.World{PKI: pki, Scope: m.cluster.Hosts, Targets: map[string]plan.Target{m.host.Name: m.target(t, true)}}
 	all := map[string]string{}
 	for _, p := range phases.All() {
-		if p.Objects == nil || p.Manifests != nil && len(p.Manifests(m.cluster)) > 0 {
-			continue
-		}
-		objects, err := p.Objects(m.cluster, w)
+		objects, err := objectsOf(p, m.cluster, w)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"crypto/rand"
 	"fmt"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"maps"
 	"net/netip"
 	"slices"
@@ -248,4 +249,34 @@ func probes(groups []plan.Group) []sh.Probe {
 		}
 	}
 	return all
+}
+
+// objectsOf are the API objects of a phase that are not made of an upstream manifest, which package addons tests.
+func objectsOf(p plan.Phase, c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	if p.Objects != nil {
+		objects, err := p.Objects(c, w)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, objects...)
+	}
+	if p.Sets == nil {
+		return all, nil
+	}
+	sets, err := p.Sets(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, set := range sets {
+		if len(set.Manifests) > 0 {
+			continue
+		}
+		objects, err := set.Objects(c, w)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, objects...)
+	}
+	return all, nil
 }

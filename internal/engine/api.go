@@ -100,7 +100,7 @@ func (s *Session) controlPlanes() []*member {
 
 // objects asks a phase for its API objects, those of the hosts in scope.
 func (s *Session) objects(p plan.Phase, scope []inventory.Host) ([]kube.Object, error) {
-	w := plan.World{PKI: s.pki, Targets: s.targets, Manifests: s.manifests, Scope: scope}
+	w := plan.World{PKI: s.pki, Targets: s.targets, Scope: scope, Env: s.env()}
 	objects, err := p.Objects(s.Cluster, w)
 	if err != nil {
 		return nil, fmt.Errorf("phase %s: %w", p.Name, err)
@@ -126,42 +126,25 @@ func (s *Session) skips(p plan.Phase, only map[string]bool) bool {
 	return !p.PerHost && len(s.wanted()) < len(s.Cluster.Hosts)
 }
 
-// loadManifests gets the upstream manifests that phases make objects from.
-func (s *Session) loadManifests(ctx context.Context) error {
-	s.manifests = map[string][]byte{}
-	m := s.controlPlane("")
-	if m == nil {
-		return nil
-	}
-	for _, p := range s.Phases {
-		if p.Manifests == nil || s.skips(p, s.Only) {
-			continue
-		}
-		for _, name := range p.Manifests(s.Cluster) {
-			content, err := s.manifest(ctx, m.target.Artifacts[name])
-			if err != nil {
-				return fault.Wrap(fault.Other, err)
-			}
-			s.manifests[name] = content
-		}
-	}
-	return nil
-}
-
 // planObjects compares the API objects of all phases. Where the API is not there yet,
 // the plan says what it waits for instead of guessing.
 func (s *Session) planObjects(ctx context.Context) ([]plan.Objects, error) {
 	if s.api == nil {
 		s.api = newAPI()
 	}
-	if err := s.loadManifests(ctx); err != nil {
-		return nil, err
-	}
 	unknown := s.apiUnknown(ctx)
 	s.apiThere = unknown == ""
 	var out []plan.Objects
 	for _, p := range s.Phases {
-		if p.Objects == nil || s.skips(p, s.Only) {
+		if s.skips(p, s.Only) {
+			continue
+		}
+		sets, err := s.planSets(ctx, p, unknown)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, sets...)
+		if p.Objects == nil {
 			continue
 		}
 		objects, err := s.objects(p, s.scope())
@@ -263,8 +246,17 @@ func (s *Session) applyPhase(ctx context.Context, p plan.Phase, scope []inventor
 		}
 	}
 	if p.Objects != nil {
-		if err := s.applyObjects(ctx, p, scope); err != nil {
+		objects, err := s.objects(p, scope)
+		if err == nil {
+			err = s.putObjects(ctx, p, objects)
+		}
+		if err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Op: p.Name, Err: err}
+		}
+	}
+	if p.Sets != nil {
+		if err := s.applySets(ctx, p); err != nil {
+			return err
 		}
 	}
 	if p.Ready != nil {
@@ -281,17 +273,14 @@ func (s *Session) applyPhase(ctx context.Context, p plan.Phase, scope []inventor
 	return nil
 }
 
-func (s *Session) applyObjects(ctx context.Context, p plan.Phase, scope []inventory.Host) error {
+// putObjects makes API objects true, and tries again while the API server cannot be asked for the moment.
+func (s *Session) putObjects(ctx context.Context, p plan.Phase, objects []kube.Object) error {
+	if len(objects) == 0 {
+		return nil
+	}
 	client, err := s.client("")
 	if err != nil {
 		return err
-	}
-	objects, err := s.objects(p, scope)
-	if err != nil {
-		return err
-	}
-	if len(objects) == 0 {
-		return nil
 	}
 	if !s.apiThere { // else it is held already, or nothing is to be changed
 		if err := s.holdLease(ctx); err != nil {

@@ -139,8 +139,7 @@ type Session struct {
 	keeps bool
 	// rollout is nil until hosts are changed.
 	rollout *rollout
-	// manifests holds the upstream manifests of the addons by artifact name.
-	manifests map[string][]byte
+	records records
 	// locks are nil in a run that changes nothing; lease is nil until it is held.
 	locks *locks
 	lease *lease

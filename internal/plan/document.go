@@ -20,6 +20,8 @@ type (
 		CA      string           `json:"ca,omitempty"`
 		Hosts   []DocumentHost   `json:"hosts"`
 		Objects []DocumentObject `json:"objects"`
+		// Failures are the addons that could not be planned.
+		Failures []DocumentFailure `json:"failures,omitempty"`
 		// Actions are the changes of the members of etcd, in order.
 		Actions []DocumentAction `json:"actions"`
 		// Preflight is what the checks found, one entry a host.
@@ -47,11 +49,20 @@ type (
 	}
 	// DocumentObject is one API object that is not as wanted.
 	DocumentObject struct {
-		Phase   string          `json:"phase"`
-		Name    string          `json:"name"`
-		Create  bool            `json:"create"`
+		Phase string `json:"phase"`
+		// Addon is absent for an object of none.
+		Addon  string `json:"addon,omitempty"`
+		Name   string `json:"name"`
+		Create bool   `json:"create"`
+		// Delete says that the object is wanted no more.
+		Delete  bool            `json:"delete"`
 		Unknown string          `json:"unknown,omitempty"`
 		Fields  []DocumentField `json:"fields"`
+	}
+	// DocumentFailure is an addon of which it is not known what it consists of.
+	DocumentFailure struct {
+		Addon  string `json:"addon"`
+		Reason string `json:"reason"`
 	}
 	// DocumentAction is one change of the members of etcd.
 	DocumentAction struct {
@@ -95,8 +106,11 @@ func (p Plan) Document() Document {
 	for _, o := range p.Objects {
 		for _, c := range o.Changes {
 			d.Objects = append(d.Objects, DocumentObject{
-				Phase: o.Phase, Name: c.Name, Create: c.Create, Unknown: o.Unknown, Fields: documentFields(c.Fields),
+				Phase: o.Phase, Addon: o.Addon, Name: c.Name, Create: c.Create, Delete: c.Delete, Unknown: o.Unknown, Fields: documentFields(c.Fields),
 			})
+		}
+		if o.Failed != nil {
+			d.Failures = append(d.Failures, DocumentFailure{Addon: o.Addon, Reason: o.Failed.Error()})
 		}
 	}
 	for _, a := range p.Actions {

@@ -114,6 +114,7 @@ type World struct {
 	// Scope are the hosts of this run; Targets may know more.
 	Scope []inventory.Host
 	PKI   *certs.Bundle
+	Env   certs.Env
 	// Manifests holds the upstream manifests that a set names.
 	Manifests map[string][]byte
 	// Live holds the objects that a set reads, those that are there.

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"errors"
+
 	"kubewright/internal/check"
 	"kubewright/internal/resource"
 )
@@ -37,10 +39,14 @@ type Action struct {
 	What, Reason string
 }
 
-// Objects is the plan for the API objects of one phase.
+// Objects is the plan for the API objects of one phase, or of one addon of it.
 type Objects struct {
-	Phase   string
+	Phase string
+	// Addon is set for the objects of an addon.
+	Addon   string
 	Changes []ObjectChange
+	// Failed is why what the addon consists of is not known. Others are installed all the same.
+	Failed error
 	// Unknown says what has to be applied before the difference can be known; the
 	// changes then list what is wanted.
 	Unknown string
@@ -51,7 +57,18 @@ type ObjectChange struct {
 	// Name reads Kind namespace/name.
 	Name   string
 	Create bool
+	// Delete is set for one that is wanted no more.
+	Delete bool
 	Fields []resource.Field
+}
+
+// Failed joins what keeps addons from being installed; nil for nothing.
+func (p Plan) Failed() error {
+	var errs []error
+	for _, o := range p.Objects {
+		errs = append(errs, o.Failed)
+	}
+	return errors.Join(errs...)
 }
 
 // Count is the number of changes on hosts, of members and in the API.

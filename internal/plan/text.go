@@ -147,18 +147,27 @@ func (t *printer) actions(actions []Action) {
 }
 
 func (t *printer) objects(o Objects) {
+	if o.Failed != nil {
+		t.line("\nnot planned  %s", o.Failed)
+	}
 	if len(o.Changes) == 0 {
 		return
 	}
-	note := ""
+	whose, note := "phase "+o.Phase, ""
+	if o.Addon != "" {
+		whose = "addon " + o.Addon
+	}
 	if o.Unknown != "" {
 		note = " (" + o.Unknown + ")"
 	}
-	t.line("\nAPI objects of phase %s%s", o.Phase, note)
+	t.line("\nAPI objects of %s%s", whose, note)
 	for _, c := range o.Changes {
 		mark := "~"
-		if c.Create {
+		switch {
+		case c.Create:
 			mark = "+"
+		case c.Delete:
+			mark = "-"
 		}
 		t.line("  %s %s", mark, c.Name)
 		t.fields(c.Fields)
