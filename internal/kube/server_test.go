@@ -52,6 +52,8 @@ func TestRealAPIServer(t *testing.T) {
 	t.Run("Definitions", func(t *testing.T) { testDefinitions(t, w) })
 	t.Run("Calico", func(t *testing.T) { testCalico(t, w) })
 	t.Run("Objects", func(t *testing.T) { testObjects(t, w) })
+	t.Run("Records", func(t *testing.T) { testRecords(t, w) })
+	t.Run("Remove", func(t *testing.T) { testRemove(t, w) })
 	t.Run("Conditions", func(t *testing.T) { testConditions(t, w) })
 	t.Run("Verify", func(t *testing.T) { testVerify(t, w) })
 	t.Run("Restart", func(t *testing.T) { testRestart(t, w) })

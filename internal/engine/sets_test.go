@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kubewright/cluster"
+	"kubewright/internal/artifact"
+	"kubewright/internal/fault"
+	"kubewright/internal/kube"
+	"kubewright/internal/plan"
+)
+
+// pruner is a session whose cluster has recorded addons of two phases, network and addons.
+func pruner(wanted map[string][]string, recorded ...kube.Record) *Session {
+	phase := func(name string, prunes bool) plan.Phase {
+		return plan.Phase{Name: name, Short: name, Prunes: prunes, Sets: func(*cluster.Cluster) ([]plan.Set, error) {
+			var sets []plan.Set
+			for _, set := range wanted[name] {
+				sets = append(sets, plan.Set{Name: set})
+			}
+			return sets, nil
+		}}
+	}
+	s := &Session{Engine: &Engine{Options: Options{
+		Cluster: &cluster.Cluster{}, Phases: []plan.Phase{phase("network", false), phase("addons", true)},
+	}}}
+	s.records.known, s.records.byName = true, map[string]kube.Record{}
+	for _, r := range recorded {
+		s.records.byName[r.Name] = r
+	}
+	return s
+}
+
+func TestObsolete(t *testing.T) {
+	record := func(name, phase string, after ...string) kube.Record { return kube.NewRecord(name, phase, after, nil) }
+	network := record("calico", "network")
+	for name, test := range map[string]struct {
+		wanted   map[string][]string
+		recorded []kube.Record
+		only     map[string]bool
+		untold   bool
+		want     string // the names in order, or a part of the error
+	}{
+		"nothing":             {want: ""},
+		"all wanted":          {wanted: map[string][]string{"network": {"calico"}, "addons": {"a"}}, recorded: []kube.Record{network, record("a", "addons")}},
+		"what comes after":    {recorded: []kube.Record{record("a", "addons"), record("b", "addons", "a"), record("c", "addons", "b", "a")}, want: "c b a"},
+		"after what stays":    {wanted: map[string][]string{"addons": {"b"}}, recorded: []kube.Record{record("a", "addons"), record("b", "addons", "a")}, want: "a"},
+		"a circle":            {recorded: []kube.Record{record("a", "addons", "b"), record("b", "addons", "a")}, want: "a b"},
+		"some phases only":    {recorded: []kube.Record{record("a", "addons")}, only: map[string]bool{"addons": true}},
+		"not known":           {recorded: []kube.Record{record("a", "addons")}, untold: true},
+		"another pod network": {wanted: map[string][]string{"network": {"flannel"}}, recorded: []kube.Record{network}, want: "this cluster has calico, and the cluster file wants flannel"},
+		"no pod network":      {recorded: []kube.Record{network}, want: "wants none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := pruner(test.wanted, test.recorded...)
+			s.Only, s.Cluster.Addons.Untold = test.only, test.untold
+			got, err := s.obsolete(s.Phases[1])
+			if err != nil {
+				if test.want == "" || !strings.Contains(err.Error(), test.want) || fault.KindOf(err) != fault.Preflight {
+					t.Errorf("%v, want %q", err, test.want)
+				}
+				return
+			}
+			var names []string
+			for _, r := range got {
+				names = append(names, r.Name)
+			}
+			if diff := cmp.Diff(test.want, strings.Join(names, " ")); diff != "" {
+				t.Error(diff)
+			}
+			if none, err := s.obsolete(s.Phases[0]); none != nil || err != nil {
+				t.Errorf("a phase that does not prune: %v, %v", none, err)
+			}
+		})
+	}
+}
+
+// What a run leaves in the cluster stays recorded.
+func TestRecordOfARunThatPrunesNothing(t *testing.T) {
+	object := func(name string) kube.Object {
+		o := kube.Record{Name: name}.Object() // any object
+		return o
+	}
+	before := kube.NewRecord("x", "addons", nil, []kube.Object{object("a"), object("b")})
+	s := pruner(nil, before)
+	set := plan.Set{Name: "x"}
+	record, _, orphans := s.recordOf(s.Phases[1], set, []kube.Object{object("b")})
+	if len(record.Objects) != 1 || len(orphans) != 1 || !strings.HasSuffix(orphans[0].Name, "-a") {
+		t.Errorf("record %v, orphans %v", record, orphans)
+	}
+	s.Only = map[string]bool{"addons": true}
+	record, _, orphans = s.recordOf(s.Phases[1], set, []kube.Object{object("b")})
+	if !record.Equal(before) || len(orphans) != 0 {
+		t.Errorf("record %v, orphans %v", record, orphans)
+	}
+}
+
+func TestAddonErrors(t *testing.T) {
+	err := addonError("x", fmt.Errorf("file y: %w", artifact.ErrDigest))
+	if fault.KindOf(err) != fault.Unhealthy || !strings.Contains(err.Error(), "addon x: file y") {
+		t.Errorf("%v", err)
+	}
+	if hints := fault.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "artifacts.digests") {
+		t.Errorf("%v", hints)
+	}
+	if hints := fault.Hints(addonError("x", errors.New("y"))); hints != nil {
+		t.Errorf("%v", hints)
+	}
+}
