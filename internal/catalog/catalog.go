@@ -34,11 +34,12 @@ func (e *UnsupportedError) Error() string {
 type digests map[string]map[string]map[string]string // file, version, architecture
 
 type document struct {
-	Matrix  []row           `json:"matrix"`
-	Calico  []calicoRow     `json:"calico"`
-	Files   []fileTemplate  `json:"files"`
-	Images  []imageTemplate `json:"images"`
-	Digests digests         `json:"digests"`
+	Matrix  []row             `json:"matrix"`
+	Shared  map[string]string `json:"shared"`
+	Calico  []calicoRow       `json:"calico"`
+	Files   []fileTemplate    `json:"files"`
+	Images  []imageTemplate   `json:"images"`
+	Digests digests           `json:"digests"`
 }
 
 type row struct {
@@ -174,7 +175,7 @@ func (c *Catalog) release(r row, kubernetes string) Release {
 		CalicoNftables: slices.ContainsFunc(c.data.Calico, func(row calicoRow) bool {
 			return row.Version == r.Calico && row.Nftables
 		}),
-		files: c.data.Files, images: c.data.Images, known: c.data.Digests,
+		shared: c.data.Shared, files: c.data.Files, images: c.data.Images, known: c.data.Digests,
 	}
 }
 

@@ -116,6 +116,29 @@ func TestKnownDigestsAreUsed(t *testing.T) {
 	}
 }
 
+// TestSharedVersionsAreUsed: a shared version under a misspelt name would count for nothing, and one
+// under the name of a column would be shadowed by it.
+func TestSharedVersionsAreUsed(t *testing.T) {
+	data := defaultCatalog(t).data
+	used := map[string]bool{}
+	for _, f := range data.Files {
+		used[f.Of] = true
+	}
+	for _, i := range data.Images {
+		used[i.Of] = true
+	}
+	columns := release(t, "1.37.2")
+	columns.shared = nil
+	for name := range data.Shared {
+		if !used[name] {
+			t.Errorf("nothing has the shared version %s", name)
+		}
+		if v := columns.version(name); v != "" {
+			t.Errorf("the shared version %s is hidden by a column of the matrix, %s", name, v)
+		}
+	}
+}
+
 func TestRelease(t *testing.T) {
 	r := release(t, "v1.37.2")
 	if r.Kubernetes != "1.37.2" || r.Etcd != "3.7.3" || r.Containerd != "2.4.2" || r.Runc != "1.5.2" ||
@@ -129,7 +152,9 @@ func TestRelease(t *testing.T) {
 		"kube-apiserver": "registry.k8s.io/kube-apiserver:v1.37.2", "etcd": "registry.k8s.io/etcd:3.7.3-0",
 		"coredns": "registry.k8s.io/coredns/coredns:v1.15.0", "pause": "registry.k8s.io/pause:3.10.2",
 		"calico-node": "docker.io/calico/node:v3.28.5",
-		"haproxy":     "docker.io/library/haproxy:3.2.25-alpine", "keepalived": "docker.io/osixia/keepalived:2.3.4", "kube-vip": "ghcr.io/kube-vip/kube-vip:v1.2.3", "nothing": "",
+		"haproxy":     "docker.io/library/haproxy:3.2.25-alpine", "keepalived": "docker.io/osixia/keepalived:2.3.4", "kube-vip": "ghcr.io/kube-vip/kube-vip:v1.2.3",
+		"flannel-cni-plugin": "ghcr.io/flannel-io/flannel-cni-plugin:v1.6.2-flannel1", "registry": "docker.io/library/registry:3.1.2",
+		"metallb-speaker": "quay.io/metallb/speaker:v0.15.2", "nothing": "",
 	} {
 		if got := r.Image(component); got != want {
 			t.Errorf("image of %s is %q, want %q", component, got, want)

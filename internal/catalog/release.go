@@ -29,6 +29,7 @@ type Release struct {
 	CalicoNftables    bool   // Calico works beside kube-proxy's nftables mode
 	IPVSDeprecated    bool   // kube-proxy's ipvs mode is deprecated in this minor
 
+	shared map[string]string // versions that are the same for every minor
 	files  []fileTemplate
 	images []imageTemplate
 	known  digests
@@ -134,7 +135,8 @@ func (r Release) Image(component string) string {
 	return ""
 }
 
-// version is the value of a column of the matrix, by the name it has in catalog.yaml.
+// version is the value of a column of the matrix, or a shared version, by the name it has in
+// catalog.yaml.
 func (r Release) version(column string) string {
 	switch column {
 	case "kubernetes":
@@ -162,7 +164,7 @@ func (r Release) version(column string) string {
 	case "kubeVIP":
 		return r.KubeVIP
 	}
-	return ""
+	return r.shared[column]
 }
 
 // digestArch is the key of files that are the same for every architecture.
