@@ -41,8 +41,8 @@ func (l *lab) provideImage(t testing.TB) {
 // imageArchive builds the image as `docker save` writes it: one layer with the program in it.
 func imageArchive(t testing.TB) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "testserver")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./testserver")
+	path := filepath.Join(t.TempDir(), "verifyserver")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "../cmd/verifyserver")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the test server: %v\n%s", err, out)

@@ -32,11 +32,15 @@ func (r release) calico() Group {
 			{"portmap", plugins + "meta/portmap"},
 			{"tuning", plugins + "meta/tuning"},
 		},
-		Files: []File{{
-			URL:    "https://raw.githubusercontent.com/projectcalico/calico/v" + r.Calico + "/manifests/calico-vxlan.yaml",
-			Format: FromModule, Module: v, Path: "manifests/calico-vxlan.yaml",
-		}},
+		Files:  []File{r.calicoManifest("calico-vxlan.yaml"), r.calicoManifest("calico.yaml")},
 		Images: []Image{r.calicoNode(), r.calicoCNI(), r.calicoKubeControllers()},
+	}
+}
+
+func (r release) calicoManifest(name string) File {
+	return File{
+		URL:    "https://raw.githubusercontent.com/projectcalico/calico/v" + r.Calico + "/manifests/" + name,
+		Format: FromModule, Module: calicoModule, Path: "manifests/" + name,
 	}
 }
 

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -84,8 +86,33 @@ func (b builder) fillFile(ctx context.Context, g Group, f File, rel string) erro
 			return err
 		}
 		return writeFile(filepath.Join(b.dir, rel), data)
+	case Kustomized:
+		dir, err := b.moduleDir(ctx, g, f.Module)
+		if err != nil {
+			return err
+		}
+		data, err := b.kustomize(ctx, filepath.Join(dir, filepath.FromSlash(f.Path)))
+		if err != nil {
+			return err
+		}
+		return writeFile(filepath.Join(b.dir, rel), data)
 	}
 	return errors.New("unknown format " + string(f.Format))
+}
+
+// kustomize renders a folder with the kubectl that was built.
+func (b builder) kustomize(ctx context.Context, dir string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(b.dir, "bin", "kubectl"), "kustomize", dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	data, err := cmd.Output()
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("%w; build the group kubernetes first", err)
+	case err != nil:
+		return nil, fmt.Errorf("kubectl kustomize %s: %w\n%s", dir, err, tail(stderr.String(), 10))
+	}
+	return data, nil
 }
 
 // checksumText is the content of a checksum file: that of sha256sum, or the bare digest as

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -143,4 +144,21 @@ func TestLockKeepsASecondBuildOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	again()
+}
+
+func TestKustomize(t *testing.T) {
+	b := builder{cache: cache{t.TempDir(), io.Discard}}
+	if _, err := b.kustomize(t.Context(), "folder"); err == nil || !strings.Contains(err.Error(), "build the group kubernetes first") {
+		t.Errorf("without kubectl: got %v", err)
+	}
+	write(t, b.dir, "bin/kubectl", "#!/bin/sh\necho a warning >&2\n[ \"$2\" = folder ] || exit 3\necho \"$@\"\n")
+	if err := os.Chmod(filepath.Join(b.dir, "bin/kubectl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.kustomize(t.Context(), "folder"); err != nil || string(got) != "kustomize folder\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := b.kustomize(t.Context(), "other"); err == nil || !strings.Contains(err.Error(), "kubectl kustomize other: exit status 3\na warning") {
+		t.Errorf("kubectl fails: got %v", err)
+	}
 }

@@ -44,6 +44,9 @@ const (
 	Archive Format = "tgz"
 	// FromModule is a file that comes inside the Go module, such as a manifest.
 	FromModule Format = "module"
+	// Kustomized is what `kubectl kustomize` makes of a folder of the Go module, as upstream's
+	// makefile does for a release. The group kubernetes comes first, as it has the kubectl.
+	Kustomized Format = "kustomize"
 )
 
 // File is a download as upstream offers it.
@@ -55,7 +58,7 @@ type File struct {
 	// Prefix of the member names and Members (binaries) of an Archive.
 	Prefix  string
 	Members []string
-	// Module and Path are the source of a FromModule file.
+	// Module and Path are the source of a FromModule or Kustomized file.
 	Module, Path string
 	// Checksum is the name of the checksum file next to it; "" for none.
 	Checksum string
@@ -109,10 +112,11 @@ func serviceImage(ref, binary string, more ...string) Image {
 // groups is the table of everything that can be built for a release.
 func (r release) groups() []Group {
 	return []Group{
-		r.mirror(), r.registry(), r.pause(), r.testserver(), r.agnhost(),
+		r.mirror(), r.registry(), r.pause(), r.verify(), r.agnhost(),
 		r.runc(), r.cniPlugins(), r.containerd(), r.etcd(), r.coredns(), r.calico(),
 		r.haproxy(), r.keepalived(),
 		r.kubernetes(), r.kubeadm(), r.terraform(),
+		r.metallb(), r.metricsServer(), r.localPath(), r.busybox(), r.flannel(), r.flannelCNIPlugin(),
 	}
 }
 
@@ -293,6 +297,13 @@ func (r release) registry() Group {
 		Binaries: []Binary{{"registry", module + "/cmd/registry"}},
 		LDFlags:  []string{"-X " + module + "/version.version=v" + r.Registry},
 		Tools:    []string{"registry"},
+		// Unlike upstream's it has no configuration: who runs it brings one.
+		Images: []Image{{
+			Ref:        "docker.io/library/registry:" + r.Registry,
+			Content:    append(executables("bin", "registry"), Content{Path: "var/lib/registry"}),
+			Env:        []string{"OTEL_TRACES_EXPORTER=none"},
+			Entrypoint: []string{"registry"}, Cmd: []string{"serve", "/etc/distribution/config.yml"},
+		}},
 	}
 }
 
@@ -304,15 +315,23 @@ func (r release) mirror() Group {
 	}
 }
 
-func (r release) testserver() Group {
-	image := serviceImage("registry.kubewright.test/testserver:v1", "testserver")
-	image.Cmd = []string{"serve"}
-	image.Content = append(image.Content, Content{Path: "tmp"}) // where serve keeps files
+// verify is what functional checks run, and under another name and as root what the pods of the
+// end-to-end tests run. Its user owns the folder that it keeps files in.
+func (r release) verify() Group {
+	const user = 65532
+	checks := serviceImage("ghcr.io/kubewright/verify:v"+r.Verify, "verifyserver")
+	checks.User, checks.Cmd = "65532:65532", []string{"serve"}
+	checks.Content = append(checks.Content, Content{Path: "tmp", UID: user})
+	tests := Image{
+		Ref:        "registry.kubewright.test/testserver:v1",
+		Content:    []Content{{Path: "usr/local/bin/testserver", Binary: "verifyserver"}, {Path: "tmp"}},
+		Entrypoint: []string{"/usr/local/bin/testserver"}, Cmd: []string{"serve"},
+	}
 	return Group{
-		Name: "testserver", Version: "v1", Dir: "../..",
-		Binaries: []Binary{{"testserver", "kubewright/e2e/testserver"}},
-		Sources:  []string{"../testserver"}, Tools: []string{"testserver"},
-		Images: []Image{image},
+		Name: "verify", Version: r.Verify, Dir: "../..",
+		Binaries: []Binary{{"verifyserver", "kubewright/cmd/verifyserver"}},
+		Sources:  []string{"../../cmd/verifyserver"},
+		Images:   []Image{checks, tests},
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kubewright/internal/catalog"
 )
 
 // TestVersionsArePinned compares the table with the modules that are really built: a version
@@ -98,8 +101,16 @@ func TestImagesOfRelease(t *testing.T) {
 		"docker.io/calico/cni:v3.28.5",
 		"docker.io/calico/kube-controllers:v3.28.5",
 		"docker.io/calico/node:v3.28.5",
+		"docker.io/library/busybox:1.37.0",
 		"docker.io/library/haproxy:3.2.25-alpine",
+		"docker.io/library/registry:3.1.2",
 		"docker.io/osixia/keepalived:2.3.4",
+		"docker.io/rancher/local-path-provisioner:v0.0.30",
+		"ghcr.io/flannel-io/flannel-cni-plugin:v1.6.2-flannel1",
+		"ghcr.io/flannel-io/flannel:v0.26.7",
+		"ghcr.io/kubewright/verify:v0.1.0",
+		"quay.io/metallb/controller:v0.15.2",
+		"quay.io/metallb/speaker:v0.15.2",
 		"registry.k8s.io/coredns/coredns:v1.15.0",
 		"registry.k8s.io/e2e-test-images/agnhost:2.66.1",
 		"registry.k8s.io/etcd:3.7.3-0",
@@ -107,6 +118,7 @@ func TestImagesOfRelease(t *testing.T) {
 		"registry.k8s.io/kube-controller-manager:v1.37.2",
 		"registry.k8s.io/kube-proxy:v1.37.2",
 		"registry.k8s.io/kube-scheduler:v1.37.2",
+		"registry.k8s.io/metrics-server/metrics-server:v0.9.0",
 		"registry.k8s.io/pause:3.10.2",
 		"registry.kubewright.test/testserver:v1",
 	}, got); diff != "" {
@@ -118,10 +130,90 @@ func TestImagesOfRelease(t *testing.T) {
 		"https://github.com/containerd/containerd/releases/download/v2.4.2/containerd-2.4.2-linux-ARCH.tar.gz",
 		"https://github.com/containernetworking/plugins/releases/download/v1.9.1/cni-plugins-linux-ARCH-v1.9.1.tgz",
 		"https://github.com/etcd-io/etcd/releases/download/v3.7.3/etcd-v3.7.3-linux-ARCH.tar.gz",
+		"https://github.com/kubernetes-sigs/metrics-server/releases/download/v0.9.0/components.yaml",
 		"https://github.com/opencontainers/runc/releases/download/v1.5.2/runc.ARCH",
+		"https://raw.githubusercontent.com/flannel-io/flannel/v0.26.7/Documentation/kube-flannel.yml",
+		"https://raw.githubusercontent.com/metallb/metallb/v0.15.2/config/manifests/metallb-native.yaml",
 		"https://raw.githubusercontent.com/projectcalico/calico/v3.28.5/manifests/calico-vxlan.yaml",
+		"https://raw.githubusercontent.com/projectcalico/calico/v3.28.5/manifests/calico.yaml",
+		"https://raw.githubusercontent.com/rancher/local-path-provisioner/v0.0.30/deploy/local-path-storage.yaml",
 	}, files); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTableAgreesWithTheCatalogue: what is built is asked for by the names that the catalogue gives it, so
+// that an image or a file of another version would be served, and never found.
+func TestTableAgreesWithTheCatalogue(t *testing.T) {
+	notOfTheCatalogue := []string{
+		"registry.k8s.io/e2e-test-images/agnhost:2.66.1", "registry.kubewright.test/testserver:v1", // run by tests only
+	}
+	known, err := catalog.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range releases() {
+		wanted, err := known.Release(r.Kubernetes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, i := range wanted.Images() {
+			names = append(names, i.Name)
+		}
+		for _, f := range wanted.Files(arch()) {
+			names = append(names, f.URL)
+		}
+		groups, err := selectGroups(r.groups(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range groups {
+			for _, i := range g.Images {
+				if !slices.Contains(names, i.Ref) && !slices.Contains(notOfTheCatalogue, i.Ref) {
+					t.Errorf("the catalogue has no image %s", i.Ref)
+				}
+			}
+			for _, f := range g.Files {
+				if !slices.Contains(names, f.URL) {
+					t.Errorf("the catalogue has no file %s", f.URL)
+				}
+			}
+		}
+	}
+}
+
+// TestManifestsAreUpstreams: the manifests that were taken out of modules, or made of them, are to the
+// byte what the catalogue says of upstream's.
+func TestManifestsAreUpstreams(t *testing.T) {
+	dir, err := cacheDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	known, err := catalog.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted, err := known.Release(newestKubernetes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, f := range wanted.Files(arch()) {
+		data, err := os.ReadFile(filepath.Join(dir, mirrorPath(f.URL)))
+		if f.Arch != "" || errors.Is(err, os.ErrNotExist) {
+			continue // a binary, or not built
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		checked++
+		if got := strings.TrimPrefix(digestOf(data), "sha256:"); got != f.SHA256 {
+			t.Errorf("%s has the digest %s, and upstream's %s", f.URL, got, f.SHA256)
+		}
+	}
+	if checked == 0 {
+		t.Skipf("no manifests in %s: run `make artifacts`", dir)
 	}
 }
 

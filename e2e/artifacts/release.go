@@ -29,6 +29,15 @@ type release struct {
 	Registry   string
 	AgnhostTag string // of the image; its source is that of Kubernetes
 	Terraform  string // the last one under the Mozilla Public License
+
+	MetalLB       string
+	MetricsServer string
+	LocalPath     string
+	Busybox       string
+	Flannel       string
+	FlannelCNI    string // of the image of its plugin
+	FlannelPlugin string // of what the plugin is built from: the last containernetworking/plugins that have it
+	Verify        string // cmd/verifyserver
 }
 
 func releases() []release {
@@ -39,6 +48,8 @@ func releases() []release {
 		Containerd: "2.4.2", Runc: "1.5.2", CNIPlugins: "1.9.1",
 		Calico: "3.28.5", HAProxy: "3.2.25", Keepalived: "2.3.4", Registry: "3.1.2",
 		AgnhostTag: "2.66.1", Terraform: "1.5.7",
+		MetalLB: "0.15.2", MetricsServer: "0.9.0", LocalPath: "0.0.30", Busybox: "1.37.0",
+		Flannel: "0.26.7", FlannelCNI: "1.6.2-flannel1", FlannelPlugin: "0.9.1", Verify: "0.1.0",
 	}}
 }
 

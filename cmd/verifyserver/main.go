@@ -1,15 +1,17 @@
-// Command testserver is what the pods of the end-to-end tests run: a small HTTP server that
-// shows which pod answered, and a client for looking at the cluster from inside a pod.
+// Command verifyserver is what the pods of functional checks and of the end-to-end tests run: a
+// small HTTP server that shows which pod answered, and a client for looking at the cluster from
+// inside a pod. It needs no privilege, and on SIGTERM it answers what it has begun and ends.
 //
-//	testserver serve [-port 8080] [-dir DIR]
+//	verifyserver serve [-port 8080] [-dir DIR]
 //	    GET  /            the host name, which in a pod is the pod's name
+//	    GET  /client      the address that the request comes from
 //	    ANY  /echo        method, path, peer, headers and body of the request
 //	    GET  /file/NAME   a file of -dir; PUT writes it, DELETE removes it
 //	    GET  /burn?ms=N   keeps one CPU busy for N milliseconds (default 100)
 //	    GET  /healthz     ok
-//	testserver get [-timeout 5s] URL       prints the body; fails unless the status is 200
-//	testserver resolve [-timeout 5s] NAME  prints the addresses, sorted, one a line
-//	testserver sleep                       waits to be stopped
+//	verifyserver get [-timeout 5s] [-host NAME] URL  prints the body; fails unless the status is 200
+//	verifyserver resolve [-timeout 5s] NAME          prints the addresses, sorted, one a line
+//	verifyserver sleep                               waits to be stopped
 package main
 
 import (
@@ -35,19 +37,20 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "testserver:", err)
+		fmt.Fprintln(os.Stderr, "verifyserver:", err)
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("usage: testserver serve|get|resolve|sleep")
+		return errors.New("usage: verifyserver serve|get|resolve|sleep")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	port := flags.Int("port", 8080, "TCP `port` of serve")
 	dir := flags.String("dir", os.TempDir(), "`directory` of /file")
 	timeout := flags.Duration("timeout", 5*time.Second, "longest `time` for get and resolve")
+	host := flags.String("host", "", "`name` that get asks for, where it is not that of the URL")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -57,7 +60,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return serve(ctx, listener, *dir)
+		return serve(ctx, listener, *dir, grace)
 	case "sleep":
 		<-ctx.Done()
 		return nil
@@ -69,24 +72,35 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer cancel()
 	switch args[0] {
 	case "get":
-		return get(ctx, flags.Arg(0), out)
+		return get(ctx, flags.Arg(0), *host, out)
 	case "resolve":
 		return resolve(ctx, flags.Arg(0), out)
 	}
 	return fmt.Errorf("unknown command %q", args[0])
 }
 
-func serve(ctx context.Context, listener net.Listener, dir string) error {
+// grace is how long what was begun may take after SIGTERM: less than the 30 s that a pod has.
+const grace = 20 * time.Second
+
+// serve answers until the context ends, and then what has been begun.
+func serve(ctx context.Context, listener net.Listener, dir string, grace time.Duration) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("opening the directory of /file: %w", err)
 	}
 	defer root.Close()
 	server := &http.Server{Handler: handler(root), ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
 		return err
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if err := server.Shutdown(last); err != nil {
+		return fmt.Errorf("ending with requests unanswered: %w", errors.Join(err, server.Close()))
 	}
 	return nil
 }
@@ -102,6 +116,14 @@ func handler(root *os.Root) http.Handler {
 		fmt.Fprintln(w, name)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /client", func(w http.ResponseWriter, r *http.Request) {
+		address, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintln(w, address)
+	})
 	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("GET /burn", burn)
 	mux.HandleFunc("/file/{name}", func(w http.ResponseWriter, r *http.Request) { file(root, w, r) })
@@ -170,7 +192,9 @@ func file(root *os.Root, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func get(ctx context.Context, url string, out io.Writer) error {
+// get asks for another host than that of the URL when host is set, as a client of an ingress does
+// that reaches it by its address.
+func get(ctx context.Context, url, host string, out io.Writer) error {
 	if !strings.Contains(url, "://") {
 		url = "http://" + url
 	}
@@ -178,6 +202,7 @@ func get(ctx context.Context, url string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	request.Host = host // "" means that of the URL
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err

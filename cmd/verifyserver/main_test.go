@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func testServer(t *testing.T) *httptest.Server {
@@ -55,6 +56,7 @@ func TestPages(t *testing.T) {
 	}{
 		{"GET", "/", "", 200, host + "\n"},
 		{"GET", "/healthz", "", 200, "ok\n"},
+		{"GET", "/client", "", 200, "127.0.0.1\n"},
 		{"POST", "/echo?a=1", "hello", 200, "POST /echo?a=1\npeer: 127.0.0.1:"},
 		{"POST", "/echo", "hello", 200, "\nhello"},
 		{"POST", "/echo", strings.Repeat("hello", 40_000), 200, strings.Repeat("hello", 40_000)},
@@ -81,6 +83,8 @@ func TestPages(t *testing.T) {
 func TestClient(t *testing.T) {
 	server := testServer(t)
 	host := strings.TrimPrefix(server.URL, "http://")
+	named := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Host) }))
+	defer named.Close()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -89,6 +93,7 @@ func TestClient(t *testing.T) {
 	for args, want := range map[string]struct{ out, err string }{
 		"get " + server.URL + "/healthz":       {"ok\n", ""},
 		"get " + host + "/healthz":             {"ok\n", ""},
+		"get -host web.test " + named.URL:      {"web.test", ""},
 		"get " + server.URL + "/nothing":       {"404 page not found\n", "404 Not Found"},
 		"get http://" + closed.Addr().String(): {"", "connection refused"},
 		"get":                                  {"", "one argument"},
@@ -113,7 +118,7 @@ func TestServeAndSleepEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 2)
-	go func() { done <- serve(ctx, listener, t.TempDir()) }()
+	go func() { done <- serve(ctx, listener, t.TempDir(), grace) }()
 	go func() { done <- run(ctx, []string{"sleep"}, io.Discard) }()
 	if status, _ := call(t, "GET", "http://"+listener.Addr().String()+"/healthz", ""); status != 200 {
 		t.Errorf("got %d", status)
@@ -124,7 +129,56 @@ func TestServeAndSleepEnd(t *testing.T) {
 			t.Errorf("ended with %v", err)
 		}
 	}
-	if err := serve(t.Context(), listener, "/nonexistent"); err == nil || !strings.Contains(err.Error(), "/nonexistent") {
+	if err := serve(t.Context(), listener, "/nonexistent", grace); err == nil || !strings.Contains(err.Error(), "/nonexistent") {
 		t.Errorf("a missing directory: got %v", err)
+	}
+}
+
+// TestBegunRequestsAreAnswered: what has been begun when SIGTERM comes is answered, for as long as
+// the grace lasts.
+func TestBegunRequestsAreAnswered(t *testing.T) {
+	for _, tc := range []struct {
+		grace time.Duration
+		want  string // in the error; "" for none, and an answer
+	}{{time.Minute, ""}, {time.Millisecond, "requests unanswered"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- serve(ctx, listener, t.TempDir(), tc.grace) }()
+		// The answer begins at once, and ends with the body of the request.
+		body, end := io.Pipe()
+		request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+listener.Addr().String()+"/echo", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(end, strings.Repeat("begun", 2000))
+			write <- err
+		}()
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-write; err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if tc.want == "" {
+			end.Close()
+		}
+		err = <-served
+		if (err == nil) != (tc.want == "") || (err != nil && !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("with %s of grace: got %v, want %q", tc.grace, err, tc.want)
+		}
+		data, err := io.ReadAll(response.Body)
+		if tc.want == "" && (err != nil || !strings.HasSuffix(string(data), "begun")) {
+			t.Errorf("the answer was cut: %v", err)
+		}
+		response.Body.Close()
+		end.Close()
 	}
 }
