@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -35,6 +36,41 @@ func (l *lab) provideImage(t testing.TB) {
 		if _, err := l.ssh(t.Context(), n.Name, bytes.NewReader(archive), "/usr/local/bin/ctr", "-n", "k8s.io", "images", "import", "-"); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// loadImages puts the images of the archives in KUBEWRIGHT_E2E_IMAGES, those that cannot be built, into
+// the registry of the labs, once. Labs that take their images from upstream have them there.
+var loadImages = sync.OnceValue(func() error {
+	from, to := os.Getenv("KUBEWRIGHT_E2E_IMAGES"), artifacts()
+	if from == "" || to == "" {
+		return nil
+	}
+	if !filepath.IsAbs(from) {
+		return fmt.Errorf("KUBEWRIGHT_E2E_IMAGES=%s: want an absolute path", from)
+	}
+	out, err := exec.Command("go", "run", "./artifacts", "load", "-from", from, "-cache", to).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("loading the images of KUBEWRIGHT_E2E_IMAGES: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// needsImage skips a test whose labs could not pull an image, of a name that begins like this.
+func needsImage(t *testing.T, name string) {
+	t.Helper()
+	if artifacts() == "" {
+		return
+	}
+	if err := loadImages(); err != nil {
+		t.Fatal(err)
+	}
+	images, err := os.ReadFile(filepath.Join(artifacts(), "images.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains("\n"+string(images), "\n"+name) {
+		t.Skipf("%s... is not among the artifacts, as it cannot be built: put an archive of it into a folder and name that in KUBEWRIGHT_E2E_IMAGES, or reach upstream's", name)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,12 +22,7 @@ import (
 func TestKubeVIP(t *testing.T) {
 	long(t)
 	besideOthers(t)
-	if dir := artifacts(); dir != "" {
-		image := filepath.Join(dir, "registry/docker/registry/v2/repositories/ghcr.io/kube-vip/kube-vip")
-		if _, err := os.Stat(image); err != nil {
-			t.Skipf("there is no image of kube-vip among the artifacts (%v); upstream's has to be reached", err)
-		}
-	}
+	needsImage(t, "ghcr.io/kube-vip/kube-vip:")
 	l := newLab(t, labSpec{name: "e2e-kv", subnet: "10.136.0.0/24", controlPlanes: 3, workers: 1, vip: true})
 	address := "address: " + l.vip(t)
 	keepalived := l.copied(t, "controlPlane:\n", "controlPlane:\n    nodeEndpoint: endpoint\n")

@@ -104,6 +104,9 @@ func (s labSpec) up(ctx context.Context) (*lab, error) {
 	if err := l.down(ctx); err != nil {
 		return nil, err
 	}
+	if err := loadImages(); err != nil {
+		return nil, err
+	}
 	return l, must(invoke(ctx, s.upArgs(l.dir)...))
 }
 

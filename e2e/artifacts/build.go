@@ -16,37 +16,48 @@ import (
 )
 
 // build makes the groups into dir and prints it as the last line.
-func build(ctx context.Context, groups []Group, dir string, log io.Writer) (err error) {
-	if dir == "" {
-		if dir, err = cacheDir(); err != nil {
-			return err
-		}
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	root, err := repositoryRoot()
+func build(ctx context.Context, groups []Group, dir string, log io.Writer) error {
+	b, err := newBuilder(dir, log)
 	if err != nil {
 		return err
 	}
-	b := builder{cache: cache{dir, log}, here: filepath.Join(root, "e2e", "artifacts")}
 	if err := b.checkNeeds(groups); err != nil {
 		return err
 	}
+	return b.withRegistry(ctx, func(store *registry) error { return b.buildGroups(ctx, groups, store) })
+}
+
+// newBuilder builds into dir, or into the default one when it is empty.
+func newBuilder(dir string, log io.Writer) (b builder, err error) {
+	if dir == "" {
+		if dir, err = cacheDir(); err != nil {
+			return b, err
+		}
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return b, err
+	}
+	root, err := repositoryRoot()
+	return builder{cache: cache{dir, log}, here: filepath.Join(root, "e2e", "artifacts")}, err
+}
+
+// withRegistry fills the cache, which nobody else does meanwhile, brings the lists up to date and
+// prints the directory as the last line.
+func (b builder) withRegistry(ctx context.Context, fill func(*registry) error) error {
 	unlock, err := b.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	store := &registry{cache: b.cache}
-	buildErr := b.buildGroups(ctx, groups, store)
-	if err := errors.Join(buildErr, store.stop(ctx)); err != nil {
+	fillErr := fill(store)
+	if err := errors.Join(fillErr, store.stop(ctx)); err != nil {
 		return err
 	}
 	if err := b.writeLists(); err != nil {
 		return err
 	}
-	fmt.Fprintln(log, dir)
+	fmt.Fprintln(b.log, b.dir)
 	return nil
 }
 
@@ -113,7 +124,10 @@ func (b builder) buildImage(ctx context.Context, g Group, i Image, inputs []outp
 		}
 		inputs = slices.Concat(inputs, base)
 	}
-	s, err := b.imageStep(g, i, inputs, store)
+	// The binaries and, when the image stands on it, the Debian base.
+	s, err := b.imageStep(i.Ref, new(digester).value(inputs).value(i), func(ctx context.Context) (string, error) {
+		return b.makeImage(ctx, g, i, store)
+	})
 	if err != nil {
 		return err
 	}

@@ -249,6 +249,8 @@ func TestRunRefuses(t *testing.T) {
 		"list surplus":                `"surplus"`,
 		"pin -kubernetes 1.36":        "MAJOR.MINOR.PATCH",
 		"build -only kubeadm,unknown": `"unknown"`,
+		"load":                        "-from names the folder",
+		"load -from /nonexistent":     `"/nonexistent"`,
 	} {
 		if err := run(t.Context(), strings.Fields(args), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %s", args, err, want)

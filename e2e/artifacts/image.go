@@ -56,51 +56,52 @@ type imageRootFS struct {
 	DiffIDs []string `json:"diff_ids"`
 }
 
-// imageStep makes one image and puts it into the registry. inputs are the binaries and,
-// when the image stands on it, the Debian base.
-func (b builder) imageStep(g Group, i Image, inputs []output, store *registry) (step, error) {
-	key, err := new(digester).value(inputs).value(i).value("oci 1").key()
+// imageStep puts one image into the registry. push returns the file, relative to the cache, that
+// registry.pushImage does.
+func (b builder) imageStep(ref string, inputs *digester, push func(context.Context) (string, error)) (step, error) {
+	key, err := inputs.value("oci 1").key()
 	return step{
-		name: "image " + i.Ref,
-		id:   "image-" + strings.NewReplacer("/", "_", ":", "_").Replace(i.Ref),
+		name: "image " + ref,
+		id:   "image-" + strings.NewReplacer("/", "_", ":", "_").Replace(ref),
 		key:  key,
 		run: func(ctx context.Context) ([]output, error) {
-			return b.makeImage(ctx, g, i, store)
+			link, err := push(ctx)
+			if err != nil {
+				return nil, err
+			}
+			o, err := b.output(link)
+			o.Ref = ref
+			return []output{o}, err
 		},
 	}, err
 }
 
-func (b builder) makeImage(ctx context.Context, g Group, i Image, store *registry) ([]output, error) {
+// makeImage makes an image of a group and pushes it.
+func (b builder) makeImage(ctx context.Context, g Group, i Image, store *registry) (string, error) {
 	var layers []blob
 	if d, ok := i.base(); ok {
 		base, err := b.baseLayer(d)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		layers = append(layers, base)
 	}
 	entries, err := b.layerEntries(ctx, g, i)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	temp, err := os.MkdirTemp(filepath.Join(b.dir, "build"), "layer-*.part")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer os.RemoveAll(temp)
 	own, err := writeGzip(filepath.Join(temp, "layer.tar.gz"), func(w io.Writer) error {
 		return writeTar(w, withParents(entries))
 	})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	link, err := store.push(ctx, i, append(layers, own))
-	if err != nil {
-		return nil, err
-	}
-	o, err := b.output(link)
-	o.Ref = i.Ref
-	return []output{o}, err
+	return store.push(ctx, i, append(layers, own))
 }
 
 // layerEntries resolves the content of an image to files of the disk.

@@ -6,6 +6,7 @@
 //	go run ./e2e/artifacts build [-kubernetes 1.37.2] [-cache DIR] [-only GROUP,...]
 //	go run ./e2e/artifacts list  [-kubernetes 1.37.2]
 //	go run ./e2e/artifacts pin   -kubernetes 1.36.3
+//	go run ./e2e/artifacts load  -from DIR [-cache DIR]
 //
 // The result, in -cache (default ${KUBEWRIGHT_CACHE:-~/.cache/kubewright}/artifacts):
 //
@@ -18,6 +19,9 @@
 //
 // `bin/mirror -dir DIR` serves files/ and registry/. A step is keyed by a digest of all its
 // inputs and skipped when its result is there; an interrupted build goes on where it was.
+//
+// `load` puts the images of archives (OCI's or Docker's, *.tar in -from) into the registry, such as
+// those that cannot be built here.
 //
 // `pin` writes the go.mod that a minor version of Kubernetes is built from; the versions
 // that go with it are an entry of releases in release.go.
@@ -46,7 +50,7 @@ func main() {
 	}
 }
 
-const usage = "usage: artifacts build|list|pin [-kubernetes VERSION] [-cache DIR] [-only GROUP,...]"
+const usage = "usage: artifacts build|list|pin|load [-kubernetes VERSION] [-cache DIR] [-only GROUP,...] [-from DIR]"
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if len(args) == 0 {
@@ -56,14 +60,18 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	version := flags.String("kubernetes", newestKubernetes, "Kubernetes `version` to build for")
 	dir := flags.String("cache", "", "`directory` of the result (default ${KUBEWRIGHT_CACHE:-~/.cache/kubewright}/artifacts)")
 	only := flags.String("only", "", "comma-separated `groups` to build instead of the default ones")
+	from := flags.String("from", "", "`directory` with the archives that load reads")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q; %s", flags.Arg(0), usage)
 	}
-	if args[0] == "pin" {
+	switch args[0] {
+	case "pin":
 		return pin(ctx, *version)
+	case "load":
+		return load(ctx, *from, *dir, stdout)
 	}
 	release, err := findRelease(*version)
 	if err != nil {

@@ -123,37 +123,46 @@ func (r *registry) stop(ctx context.Context) error {
 	return runCommand(ctx, collect)
 }
 
-// push uploads the image and returns the file, relative to the cache, by which the registry
-// knows its tag.
+// push uploads an image of layers that are files, see pushImage.
 func (r *registry) push(ctx context.Context, i Image, layers []blob) (string, error) {
-	repository, tag, err := splitRef(i.Ref)
+	config, man, err := describe(i, layers)
+	if err != nil {
+		return "", err
+	}
+	image := packedImage{ref: i.Ref, mediaType: mediaManifest, manifest: man}
+	for _, l := range layers {
+		image.parts = append(image.parts, part{l.Digest, l.Size, func() (io.ReadCloser, error) { return os.Open(l.Path) }})
+	}
+	image.parts = append(image.parts, part{digestOf(config), int64(len(config)), func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(config)), nil
+	}})
+	return r.pushImage(ctx, image)
+}
+
+// pushImage uploads the image and returns the file, relative to the cache, by which the registry
+// knows its tag.
+func (r *registry) pushImage(ctx context.Context, i packedImage) (string, error) {
+	repository, tag, err := splitRef(i.ref)
 	if err != nil {
 		return "", err
 	}
 	if err := r.start(ctx); err != nil {
 		return "", err
 	}
-	config, man, err := describe(i, layers)
-	if err != nil {
-		return "", err
-	}
-	for _, l := range layers {
-		f, err := os.Open(l.Path)
+	for _, p := range i.parts {
+		content, err := p.open()
 		if err != nil {
 			return "", err
 		}
-		err = r.pushBlob(ctx, repository, l.Digest, f, l.Size)
-		f.Close()
+		err = r.pushBlob(ctx, repository, p.digest, content, p.size)
+		content.Close()
 		if err != nil {
 			return "", err
 		}
-	}
-	if err := r.pushBlob(ctx, repository, digestOf(config), bytes.NewReader(config), int64(len(config))); err != nil {
-		return "", err
 	}
 	_, err = r.call(ctx, request{
 		method: http.MethodPut, url: r.base + "/v2/" + repository + "/manifests/" + tag,
-		contentType: mediaManifest, body: bytes.NewReader(man), size: int64(len(man)), want: http.StatusCreated,
+		contentType: i.mediaType, body: bytes.NewReader(i.manifest), size: int64(len(i.manifest)), want: http.StatusCreated,
 	})
 	r.pushed = true
 	return filepath.Join("registry", "docker", "registry", "v2", "repositories", filepath.FromSlash(repository),

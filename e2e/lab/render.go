@@ -36,7 +36,7 @@ func renderCluster(cfg Config) ([]byte, error) {
 	f := clusterFile{
 		Name: cfg.Name, KubernetesVersion: cfg.KubernetesVersion,
 		PodCIDR: podCIDR, ServiceCIDR: serviceCIDR,
-		Registries: []string{"docker.io", "ghcr.io", "registry.k8s.io", "registry.kubewright.test"},
+		Registries: []string{"docker.io", "ghcr.io", "quay.io", "registry.k8s.io", "registry.kubewright.test"},
 	}
 	if cfg.Artifacts != "" {
 		f.Mirror = at(cfg.Subnet, mirrorOffset)

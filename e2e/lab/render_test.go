@@ -122,6 +122,7 @@ func TestFilesWithAMirror(t *testing.T) {
 		RegistryMirrors: map[string][]string{
 			"docker.io":                {"http://10.111.0.2:5000/docker.io"},
 			"ghcr.io":                  {"http://10.111.0.2:5000/ghcr.io"},
+			"quay.io":                  {"http://10.111.0.2:5000/quay.io"},
 			"registry.k8s.io":          {"http://10.111.0.2:5000/registry.k8s.io"},
 			"registry.kubewright.test": {"http://10.111.0.2:5000/registry.kubewright.test"},
 		},
