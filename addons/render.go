@@ -10,10 +10,10 @@ import (
 
 	"github.com/hashicorp/go-version"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
 
 	"kubewright/internal/catalog"
 	"kubewright/spec"
+	"kubewright/internal/objects"
 )
 
 // Label is on every object of an addon and holds its name, so that objects an addon no longer has
@@ -172,38 +172,23 @@ func (a Addon) supports(p Params) error {
 	return nil
 }
 
-// Decode reads a YAML stream and drops what only a server sets.
+// Decode reads the manifest of an addon of ours, strictly. A manifest without objects is an error.
 func Decode(stream []byte) ([]*unstructured.Unstructured, error) {
-	var objects []*unstructured.Unstructured
-	seen := map[string]bool{}
-	for i, document := range strings.Split("\n"+string(stream), "\n---") {
-		asJSON, err := yaml.YAMLToJSONStrict([]byte(document))
-		if err != nil {
-			return nil, fmt.Errorf("document %d of the manifest: %w", i+1, err)
-		}
-		if string(asJSON) == "null" {
-			continue
-		}
-		object := &unstructured.Unstructured{}
-		if err := object.UnmarshalJSON(asJSON); err != nil {
-			return nil, fmt.Errorf("document %d of the manifest: %w", i+1, err)
-		}
-		if object.IsList() || object.GetName() == "" {
-			return nil, fmt.Errorf("document %d of the manifest: %s has no name", i+1, object.GetKind())
-		}
-		id := object.GroupVersionKind().GroupKind().String() + " " + object.GetNamespace() + "/" + object.GetName()
-		if seen[id] {
-			return nil, fmt.Errorf("document %d of the manifest: %s is there twice", i+1, id)
-		}
-		seen[id] = true
-		unstructured.RemoveNestedField(object.Object, "status")
-		unstructured.RemoveNestedField(object.Object, "metadata", "creationTimestamp")
-		objects = append(objects, object)
+	located, err := objects.Decode("manifest", stream)
+	if err == nil {
+		err = objects.Distinct(located)
 	}
-	if len(objects) == 0 {
+	if err != nil {
+		return nil, err
+	}
+	if len(located) == 0 {
 		return nil, errors.New("the manifest is empty")
 	}
-	return objects, nil
+	decoded := make([]*unstructured.Unstructured, len(located))
+	for i, o := range located {
+		decoded[i] = o.Unstructured
+	}
+	return decoded, nil
 }
 
 // checkImages keeps the promise of the image list: what is not on it would be missing on a site

@@ -172,9 +172,9 @@ func TestRenderRefuses(t *testing.T) {
 		want     string
 	}{
 		"empty manifest":      {manifest: "---\n# nothing\n", want: "the manifest is empty"},
-		"cut manifest":        {manifest: upstream[:len(upstream)/2] + "\n  : {", want: "document"},
-		"not an object":       {manifest: "- 1\n", want: "document 1"},
-		"no kind":             {manifest: "a: b\n", want: "document 1"},
+		"cut manifest":        {manifest: upstream[:len(upstream)/2] + "\n  : {", want: "manifest:"},
+		"not an object":       {manifest: "- 1\n", want: "manifest:1: the document is a list"},
+		"no kind":             {manifest: "a: b\n", want: "manifest:1: the document has no kind"},
 		"no name":             {manifest: "apiVersion: v1\nkind: ConfigMap\n", want: "has no name"},
 		"twice":               {manifest: upstream + upstream, want: "is there twice"},
 		"duplicate key":       {manifest: "apiVersion: v1\nkind: A\nkind: B\nmetadata: {name: x}\n", want: "already set"},

@@ -16,6 +16,7 @@ var pure = []string{
 	"spec/...", "inventory/...", "cluster/...", "certs/...", "templates/...", "addons/...",
 	"internal/sh", "internal/resource/...", "internal/plan", "internal/catalog", "internal/facts",
 	"internal/check", "internal/secret", "internal/fault", "internal/taint", "internal/membership",
+	"internal/objects",
 }
 
 // impure are the packages through which the outside world is reached, and what composes them.
