@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubewright/internal/catalog"
-	"kubewright/spec"
 	"kubewright/internal/objects"
+	"kubewright/spec"
 )
 
 // Label is on every object of an addon and holds its name, so that objects an addon no longer has
