@@ -53,15 +53,21 @@ func Decode(file string, stream []byte) ([]Located, error) {
 	return all, nil
 }
 
-// Check reports what makes a stream of YAML that holds other things than objects ambiguous or
-// unreadable, as Decode would.
-func Check(file string, stream []byte) error {
+// Mappings reads a stream of YAML that holds other things than objects, as strictly as Decode.
+func Mappings(file string, stream []byte) ([]map[string]any, error) {
+	var all []map[string]any
 	var bad []error
 	for _, d := range split(file, stream) {
-		_, err := d.content()
+		content, err := d.content()
 		bad = append(bad, err)
+		if content != nil {
+			all = append(all, content)
+		}
 	}
-	return errors.Join(bad...)
+	if err := errors.Join(bad...); err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // Distinct reports objects that are there twice, with both places.

@@ -113,12 +113,13 @@ func TestDistinct(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
-	if err := objects.Check("v", []byte("a: 1\n---\nb: {c: 2}\n---\n")); err != nil {
-		t.Error(err)
+func TestMappings(t *testing.T) {
+	got, err := objects.Mappings("v", []byte("a: 1\n---\n# nothing\n---\nb: {c: 2}\n---\n"))
+	if diff := cmp.Diff([]map[string]any{{"a": int64(1)}, {"b": map[string]any{"c": int64(2)}}}, got); diff != "" || err != nil {
+		t.Error(err, diff)
 	}
-	err := objects.Check("v", []byte("a: 1\na: 2\n---\n- b\n"))
-	if want := "v:2: key \"a\" already set in map\nv:4: the document is a list, not a mapping"; err == nil || err.Error() != want {
+	got, err = objects.Mappings("v", []byte("a: 1\na: 2\n---\n- b\n"))
+	if want := "v:2: key \"a\" already set in map\nv:4: the document is a list, not a mapping"; err == nil || err.Error() != want || got != nil {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
