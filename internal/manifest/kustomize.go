@@ -163,7 +163,7 @@ func (k *kustomizations) reference(r reference) error {
 	switch r.key {
 	case "resources", "bases", "components", "crds", "configurations":
 		// Kustomize reads these as references to repositories, of which it clones what it can understand.
-		if remote().MatchString(r.path) || !filepath.IsAbs(r.path) && !exists(target) && strings.ContainsAny(r.path, "?@:") {
+		if remoteForm().MatchString(r.path) || !filepath.IsAbs(r.path) && !exists(target) && strings.ContainsAny(r.path, "?@:") {
 			return r.refuse()
 		}
 		if !exists(target) {
@@ -174,7 +174,7 @@ func (k *kustomizations) reference(r reference) error {
 		if strings.Contains(r.path, "\n") { // the configuration itself
 			return k.content(reference{file: r.file + " (in " + r.key + ")", folder: r.folder}, []byte(r.path))
 		}
-		if remote().MatchString(r.path) {
+		if remoteForm().MatchString(r.path) {
 			return r.refuse()
 		}
 		if info, err := os.Stat(target); err == nil && !info.IsDir() {
@@ -205,10 +205,10 @@ func (r reference) refuse() error {
 		"and name the copy", r.file, r.key, r.path)
 }
 
-// scheme is how a URL begins; remote is what kustomize may take for one, or for a repository.
+// scheme is how a URL begins; remoteForm is that of what kustomize may take for one, or for a repository.
 var (
 	scheme = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)^\s*https?:`) })
-	remote = sync.OnceValue(func() *regexp.Regexp {
+	remoteForm = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?i)^\s*(git::|[a-z][a-z0-9+.-]*:/|[^/]*@|(www\.)?github\.com[:/]|gh:)`)
 	})
 )
