@@ -24,7 +24,7 @@ var impure = []string{
 	"cmd/...", "e2e/...", "bench", "phases/...", "vagrant/...",
 	"internal/cli/...", "internal/engine/...", "internal/bootstrap", "internal/host/...", "internal/ssh/...",
 	"internal/etcd/...", "internal/kube/...", "internal/terraform/...", "internal/artifact/...",
-	"internal/sh/shtest",
+	"internal/sh/shtest", "internal/manifest",
 }
 
 // rules of imports. Only direct imports are looked at: every package of the module is bound by
@@ -105,6 +105,17 @@ var rules = []rule{
 	{
 		who: []string{"cluster"}, mustNot: []string{"phases", "templates", "internal/resource", "internal/plan"},
 		why: "the model is read by phases and templates, not the other way round",
+	},
+	{
+		who:     []string{"..."},
+		except:  []string{"internal/manifest"},
+		mustNot: []string{"helm.sh/helm/...", "sigs.k8s.io/kustomize/...", "oras.land/oras-go/..."},
+		why:     "one package renders what users bring; it reads files, and uses the network for charts of OCI registries only",
+	},
+	{
+		who:     []string{"internal/manifest"},
+		mustNot: []string{"internal/kube", "internal/host/...", "phases", "cluster", "spec/...", "net", "os/exec"},
+		why:     "what an addon is depends on its source and the release only, on no cluster and no host",
 	},
 	{
 		who: []string{"..."}, except: []string{"internal/terraform/..."}, mustNot: []string{"github.com/hashicorp/terraform-exec/..."},

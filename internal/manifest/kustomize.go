@@ -159,11 +159,14 @@ func (k *kustomizations) mapping(at reference, content map[string]any) error {
 
 // reference refuses a reference to what is not on this machine, and follows one to what is.
 func (k *kustomizations) reference(r reference) error {
-	target := filepath.Join(r.folder, r.path)
+	target := r.path
+	if !filepath.IsAbs(target) {
+		target = filepath.Join(r.folder, r.path)
+	}
 	switch r.key {
 	case "resources", "bases", "components", "crds", "configurations":
 		// Kustomize reads these as references to repositories, of which it clones what it can understand.
-		if remoteForm().MatchString(r.path) || !filepath.IsAbs(r.path) && !exists(target) && strings.ContainsAny(r.path, "?@:") {
+		if remoteForm().MatchString(r.path) || !exists(target) && strings.ContainsAny(r.path, "?@:") {
 			return r.refuse()
 		}
 		if !exists(target) {

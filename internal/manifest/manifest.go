@@ -63,9 +63,10 @@ type Env struct {
 	Logins []string
 }
 
-// Render makes the objects of an addon, in the order in which they can be applied: of manifests and
-// kustomizations that of the files, of charts as [Chart] is documented in chart.go. All have a name, those that are
-// namespaced a namespace, and none is there twice.
+// Render makes the objects of an addon, in the order of its files. Those of a chart have the order of an
+// installation: definitions, hooks that go before, everything else, hooks that go after; what becomes of
+// hooks, and what else differs from Helm, stands at renderChart and order. All have a name, those that are
+// namespaced the source's namespace if they have none, and none is there twice.
 //
 // Errors name the addon, the file with the line where there is one, and what to do. They are
 // fault.BadInput, unless a registry could not be reached, which is fault.Unreachable.
