@@ -87,6 +87,12 @@ func (a Addon) File(r catalog.Release) (f catalog.File, ok bool) {
 	return catalog.File{}, false
 }
 
+// Version is that of the upstream manifest, and "" where there is none.
+func (a Addon) Version(r catalog.Release) string {
+	file, _ := a.File(r)
+	return file.Version
+}
+
 // ImageNames lists the images the addon runs in a release.
 func (a Addon) ImageNames(r catalog.Release) []string {
 	names := make([]string, 0, len(a.Images))

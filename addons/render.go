@@ -212,6 +212,38 @@ func checkImages(objects []*unstructured.Unstructured, listed []string) error {
 	return nil
 }
 
+// ImagesOf lists the images of the pods that objects make, each once and sorted.
+func ImagesOf(objects []*unstructured.Unstructured) []string {
+	var images []string
+	var walk func(value any)
+	walk = func(value any) {
+		switch value := value.(type) {
+		case []any:
+			for _, inner := range value {
+				walk(inner)
+			}
+		case map[string]any:
+			for key, inner := range value {
+				containers, ok := inner.([]any)
+				if !ok || key != "containers" && key != "initContainers" {
+					walk(inner)
+					continue
+				}
+				for _, c := range containers {
+					if image, ok := asMap(c)["image"].(string); ok {
+						images = append(images, image)
+					}
+				}
+			}
+		}
+	}
+	for _, o := range objects {
+		walk(o.Object)
+	}
+	slices.Sort(images)
+	return slices.Compact(images)
+}
+
 // checkReady makes sure that what is waited for is among what is installed.
 func (a Addon) checkReady(objects []*unstructured.Unstructured) error {
 	for _, r := range a.Ready {

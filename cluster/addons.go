@@ -1,18 +1,52 @@
 package cluster
 
 import (
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"maps"
+	"slices"
+	"strings"
 
 	"kubewright/spec"
+	"kubewright/spec/strict"
 )
 
-// Addons are what is installed into the cluster.
+// Addons are what is installed into the cluster. The paths in it are no longer relative to the cluster file.
 type Addons struct {
 	spec.Addons
 	// Untold says that it is not known which addons there are to be: a machine that goes on with what the cluster
 	// says of itself leaves them as they are.
 	Untold bool
-	// Objects are what the user's own addons consist of, by name. They are filled in by whoever has read the
-	// files.
-	Objects map[string][]*unstructured.Unstructured
+}
+
+// addons resolves the paths of the user's own addons, and refuses names that others have, or nobody.
+func (r *resolver) addons() Addons {
+	all := Addons{Addons: r.written.Addons}
+	all.Custom = slices.Clone(all.Custom)
+	names := slices.Clone(r.Addons)
+	for _, a := range all.Custom {
+		names = append(names, a.Name)
+	}
+	for i := range all.Custom {
+		a, where := &all.Custom[i], at("addons", "custom").Index(i)
+		if slices.Contains(r.Addons, a.Name) {
+			r.check.Refuse(where.Key("name"), "%s is an addon of kubewright; give yours another name", a.Name)
+		}
+		for j, before := range a.After {
+			if r.Addons != nil && !slices.Contains(names, before) {
+				r.check.Suggest(where.Key("after").Index(j), strict.Nearest(before, names), "there is no addon %q; there is %s", before, strings.Join(names, ", "))
+			}
+		}
+		path := func(text string) string {
+			if text == "" || strings.HasPrefix(text, spec.OCI) {
+				return text
+			}
+			return r.join(text)
+		}
+		a.Manifests, a.Kustomization, a.Chart.Path = path(a.Manifests), path(a.Kustomization), path(a.Chart.Path)
+		a.Chart.ValuesFiles = slices.Clone(a.Chart.ValuesFiles)
+		for j, file := range a.Chart.ValuesFiles {
+			a.Chart.ValuesFiles[j] = path(file)
+		}
+		a.Chart.Values = maps.Clone(a.Chart.Values)
+	}
+	return all
 }

@@ -48,9 +48,9 @@ type Here struct {
 	// Read and Exists are as in Files; what is read are paths that the document or a flag names.
 	Read   func(path string) ([]byte, error)
 	Exists func(path string) error
-	// Now and Checks are as in Files.
-	Now    time.Time
-	Checks []string
+	// Now, Checks and Addons are as in Files.
+	Now            time.Time
+	Checks, Addons []string
 }
 
 // commandLine is what the flags stand in, as faults tell it.
@@ -63,7 +63,7 @@ func (h Here) Load(releases Releases) (*Cluster, []Warning, error) {
 		return nil, nil, faults.Err()
 	}
 	file, faults := spec.ParseTree(h.Name, tree)
-	r, c, more := resolve(input{Spec: file, OneByOne: true, NoClient: h.Worker, Releases: releases, Read: h.Read, Exists: h.Exists, Now: h.Now, Checks: h.Checks})
+	r, c, more := resolve(input{Spec: file, OneByOne: true, NoClient: h.Worker, Releases: releases, Read: h.Read, Exists: h.Exists, Now: h.Now, Checks: h.Checks, Addons: h.Addons})
 	warnings := r.warn.Faults.Sorted()
 	if err := append(faults, more...).Err(); err != nil {
 		return nil, warnings, err

@@ -44,9 +44,9 @@ type Files struct {
 	// Now is the time at which certificates that the user gives have to be valid; at the zero Time,
 	// whether they are is not asked.
 	Now time.Time
-	// Checks are the names of the preflight checks, which spec.preflight.ignore may name; nil
-	// skips the question.
-	Checks []string
+	// Checks are the names of the preflight checks, which spec.preflight.ignore may name, and Addons those of
+	// the addons that the user's own come after; nil skips the question.
+	Checks, Addons []string
 }
 
 // Warning is something that works, but likely not as wished; it has the form of a fault.
@@ -77,7 +77,7 @@ func Load(files Files, releases Releases) (*Cluster, []Warning, error) {
 
 // Describe is Load, and keeps what the cluster was made of.
 func Describe(files Files, releases Releases) (*Description, []Warning, error) {
-	l := &loader{Files: files, in: input{Releases: releases, Read: files.Read, Exists: files.Exists, Now: files.Now, Checks: files.Checks}}
+	l := &loader{Files: files, in: input{Releases: releases, Read: files.Read, Exists: files.Exists, Now: files.Now, Checks: files.Checks, Addons: files.Addons}}
 	if err := l.read(); err != nil {
 		return nil, l.warnings.Sorted(), err
 	}

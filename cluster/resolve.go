@@ -33,6 +33,7 @@ type input struct {
 	Exists func(path string) error
 	Now    time.Time
 	Checks []string
+	Addons []string
 }
 
 // resolve computes the cluster, and finds the faults that neither file shows alone. The cluster
@@ -53,6 +54,7 @@ func resolve(in input) (*resolver, *Cluster, spec.Faults) {
 	r.files()
 	r.externalEtcd()
 	r.ignored()
+	r.custom = r.addons()
 	c := r.cluster()
 	r.warnings(c)
 	return r, c, r.check.Faults
@@ -73,6 +75,7 @@ type resolver struct {
 	api      access
 	etcdOf   ExternalEtcd
 	digests  catalog.Lock
+	custom   Addons
 }
 
 func at(keys ...string) strict.Path { return strict.At("spec").Key(keys...) }
@@ -157,7 +160,7 @@ func (r *resolver) cluster() *Cluster {
 			Directory: r.join(artifacts.Directory), DigestsFile: r.join(artifacts.Digests),
 			Digests: r.digests, Delivery: artifacts.Delivery, RegistryMirrors: maps.Clone(artifacts.RegistryMirrors),
 		},
-		Addons:       Addons{Addons: r.written.Addons},
+		Addons:       r.custom,
 		Rollout:      r.rollout(),
 		IgnoreChecks: slices.Clone(r.written.Preflight.Ignore),
 	}

@@ -78,7 +78,7 @@ func installAddons() plan.Phase {
 			}
 			var sets []plan.Set
 			for _, a := range all {
-				if isCore(a.Name) || !enabled(c, a.Name) {
+				if isCore(a.Name) || !Enabled(c, a.Name) {
 					continue
 				}
 				set, err := addonSet(a)
@@ -89,11 +89,10 @@ func installAddons() plan.Phase {
 			}
 			for _, custom := range c.Addons.Custom {
 				sets = append(sets, plan.Set{
-					Name: custom.Name, After: custom.After,
-					Objects: func(c *cluster.Cluster, _ plan.World) ([]*unstructured.Unstructured, error) {
-						return addons.Labelled(custom.Name, c.Addons.Objects[custom.Name]), nil
+					Name: custom.Name, After: custom.After, Workloads: true,
+					Objects: func(_ *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
+						return addons.Labelled(custom.Name, w.Custom[custom.Name]), nil
 					},
-					Ready: readiness(c.Addons.Objects[custom.Name]),
 				})
 			}
 			return sets, nil
@@ -101,29 +100,13 @@ func installAddons() plan.Phase {
 	}
 }
 
-// readiness is what is waited for of a user's addon: its workloads.
-func readiness(objects []*unstructured.Unstructured) []plan.Condition {
-	var conditions []plan.Condition
-	for _, o := range objects {
-		if kind, ok := workloads()[o.GetKind()]; ok && o.GroupVersionKind().Group == "apps" {
-			conditions = append(conditions, plan.Condition{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()})
-		}
-	}
-	return conditions
-}
-
-// workloads are the kinds that are waited for.
-func workloads() map[string]plan.ConditionKind {
-	return map[string]plan.ConditionKind{"Deployment": plan.DeploymentAvailable, "DaemonSet": plan.DaemonSetReady}
-}
-
 // isCore tells whether an addon belongs to a phase of its own.
 func isCore(addon string) bool {
 	return slices.Contains([]string{"kube-proxy", "calico", "flannel", "coredns"}, addon)
 }
 
-// enabled tells whether a cluster has an addon.
-func enabled(c *cluster.Cluster, addon string) bool {
+// Enabled tells whether a cluster has an addon of kubewright's.
+func Enabled(c *cluster.Cluster, addon string) bool {
 	switch addon {
 	case "kube-proxy", "coredns":
 		return true
@@ -145,7 +128,8 @@ func addonSet(a addons.Addon) (plan.Set, error) {
 		set.Manifests = []string{a.Manifest}
 	}
 	for _, r := range a.Ready {
-		kind, ok := workloads()[r.Kind]
+		kinds := map[string]plan.ConditionKind{"Deployment": plan.DeploymentAvailable, "DaemonSet": plan.DaemonSetReady}
+		kind, ok := kinds[r.Kind]
 		if !ok {
 			return plan.Set{}, fmt.Errorf("addon %s: nothing tells whether a %s is ready", a.Name, r.Kind)
 		}

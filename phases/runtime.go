@@ -125,7 +125,7 @@ func byproducts(c *cluster.Cluster) ([]resource.Resource, error) {
 		return nil, err
 	}
 	for _, a := range all {
-		if enabled(c, a.Name) {
+		if Enabled(c, a.Name) {
 			leaves = append(leaves, a.Leaves...)
 		}
 	}

@@ -29,6 +29,7 @@ func (f *File) validate() Faults {
 	v.artifacts()
 	v.registryMirrors()
 	v.rollout()
+	v.customAddons()
 	v.inventory()
 	for i, name := range f.Spec.Preflight.Ignore {
 		if name == "" {

@@ -1,47 +1,68 @@
 package cli
 
 import (
-	"strings"
+	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"kubewright/addons"
 	"kubewright/cluster"
+	"kubewright/phases"
 )
 
 // imageDocument is the JSON form of an image.
 type imageDocument struct {
-	Name      string `json:"name"`
+	Name string `json:"name"`
+	// Component is that of the catalogue, or the name of an addon of the user's.
 	Component string `json:"component"`
 }
 
 func newImagesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "images", Short: "The images a cluster uses"}
 	cmd.AddCommand(aboutFiles(&cobra.Command{
-		Use:     "list",
-		Short:   "List every image the cluster uses",
+		Use:   "list",
+		Short: "List every image the cluster uses",
+		Long: `Lists the images of the control plane, of the nodes and of the addons that are enabled, yours among them: what
+a site without internet needs in its registry.`,
 		Example: `  kubewright images list -f cluster.yaml | xargs -n1 crane pull`,
 	}, imagesResult))
 	return cmd
 }
 
-func imagesResult(c *cluster.Cluster) result {
-	documents := []imageDocument{}
-	var names []string
-	for _, i := range c.Release.Images() {
-		if !uses(c, i.Component) {
-			continue
-		}
-		documents = append(documents, imageDocument{Name: i.Name, Component: i.Component})
-		names = append(names, i.Name)
+func imagesResult(ctx context.Context, c *cluster.Cluster) (result, error) {
+	all, err := addons.Default()
+	if err != nil {
+		return result{}, err
 	}
-	return result{document: documents, text: lines(names)}
+	documents := []imageDocument{}
+	for _, i := range c.Release.Images() {
+		if uses(c, all, i.Component) {
+			documents = append(documents, imageDocument{Name: i.Name, Component: i.Component})
+		}
+	}
+	custom, err := customAddons(ctx, c)
+	if err != nil {
+		return result{}, err
+	}
+	for _, a := range c.Addons.Custom {
+		for _, image := range addons.ImagesOf(custom[a.Name]) {
+			documents = append(documents, imageDocument{Name: image, Component: a.Name})
+		}
+	}
+	var names []string
+	for _, d := range documents {
+		names = append(names, d.Name)
+	}
+	return result{document: documents, text: lines(names)}, nil
 }
 
 // uses tells whether a cluster as configured has a component.
-func uses(c *cluster.Cluster, component string) bool {
+func uses(c *cluster.Cluster, all []addons.Addon, component string) bool {
+	of := slices.DeleteFunc(slices.Clone(all), func(a addons.Addon) bool { return !slices.Contains(a.Images, component) })
 	switch {
-	case strings.HasPrefix(component, "calico-"):
-		return c.Network.CNI == "calico"
+	case len(of) > 0:
+		return slices.ContainsFunc(of, func(a addons.Addon) bool { return phases.Enabled(c, a.Name) })
 	case component == "haproxy":
 		return c.LocalBalancer
 	case component == cluster.Keepalived, component == cluster.KubeVIP:

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -45,6 +46,10 @@ func (f *clusterFiles) describe(cmd *cobra.Command) (d *cluster.Description, war
 	if err != nil {
 		return nil, nil, err
 	}
+	known, err := addonNames()
+	if err != nil {
+		return nil, nil, err
+	}
 	programs := &programs{}
 	source := &terraformSource{cmd: cmd, prompt: newPrompt(cmd), apply: f.terraformApply, yes: f.yes}
 	d, found, err := cluster.Describe(cluster.Files{
@@ -64,7 +69,7 @@ func (f *clusterFiles) describe(cmd *cobra.Command) (d *cluster.Description, war
 			return err
 		},
 		Now:    time.Now(),
-		Checks: check.Names(),
+		Checks: check.Names(), Addons: known,
 	}, releases)
 	for _, w := range found {
 		warnings = append(warnings, w.Error())
@@ -84,7 +89,7 @@ func (f *clusterFiles) describe(cmd *cobra.Command) (d *cluster.Description, war
 }
 
 // aboutFiles makes a command that shows something of what the files say, and asks no host.
-func aboutFiles(cmd *cobra.Command, show func(*cluster.Cluster) result) *cobra.Command {
+func aboutFiles(cmd *cobra.Command, show func(context.Context, *cluster.Cluster) (result, error)) *cobra.Command {
 	var files clusterFiles
 	var output format
 	cmd.Args = cobra.NoArgs
@@ -94,7 +99,11 @@ func aboutFiles(cmd *cobra.Command, show func(*cluster.Cluster) result) *cobra.C
 		if err != nil {
 			return err
 		}
-		return output.write(cmd.OutOrStdout(), show(c))
+		shown, err := show(cmd.Context(), c)
+		if err != nil {
+			return err
+		}
+		return output.write(cmd.OutOrStdout(), shown)
 	}
 	files.add(cmd)
 	output.add(cmd)

@@ -145,6 +145,9 @@ func (d described) resolve(here cluster.Here) (c *cluster.Cluster, warnings []st
 	if err != nil {
 		return nil, nil, err
 	}
+	if here.Addons, err = addonNames(); err != nil {
+		return nil, nil, err
+	}
 	here.Name, here.Document, here.Digests, here.Now, here.Checks = d.name, d.text, d.digests, time.Now(), check.Names()
 	here.Read = func(path string) ([]byte, error) { return os.ReadFile(expandHome(path)) }
 	here.Exists = func(path string) error {

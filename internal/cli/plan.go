@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -28,7 +29,7 @@ What is as wanted is not mentioned. Nothing is changed.`,
 		if err != nil {
 			return nil, err
 		}
-		err = p.Absent
+		err = errors.Join(p.Failed(), p.Absent)
 		if err == nil && detailed && !p.Empty() {
 			err = fault.New(fault.Pending, "%s", p.Summary())
 		}

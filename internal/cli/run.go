@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"os"
 	"os/user"
 	"slices"
@@ -189,6 +190,11 @@ func (f *runFlags) setUp(cmd *cobra.Command, options engine.Options, warnings []
 	}
 	warn(r.sink, warnings)
 	options.Files, options.Sink = r.store, r.sink
+	if len(r.cluster.Addons.Custom) > 0 {
+		options.Custom = func(ctx context.Context) (map[string][]*unstructured.Unstructured, error) {
+			return customAddons(ctx, r.cluster)
+		}
+	}
 	if r.Engine, err = engine.New(options); err != nil {
 		return nil, r.finish(nil, err)
 	}

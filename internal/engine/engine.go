@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"time"
 
 	"kubewright/certs"
@@ -48,6 +49,9 @@ type Options struct {
 	Only map[string]bool
 	// IgnoreChecks names checks whose refusal stops nothing, beside those that the cluster ignores.
 	IgnoreChecks []string
+	// Custom makes the objects of the user's own addons, by name; nil where there are none. It is asked once a run
+	// that is about them.
+	Custom func(context.Context) (map[string][]*unstructured.Unstructured, error)
 	// Holder says who takes the hosts' lock: user, machine, process, command, start.
 	Holder string
 	// ForceUnlock takes the lock from whoever has it.
@@ -140,6 +144,8 @@ type Session struct {
 	// rollout is nil until hosts are changed.
 	rollout *rollout
 	records records
+	// custom are the objects of the user's own addons.
+	custom map[string][]*unstructured.Unstructured
 	// locks are nil in a run that changes nothing; lease is nil until it is held.
 	locks *locks
 	lease *lease

@@ -102,7 +102,7 @@ func (s *Session) planSet(ctx context.Context, p plan.Phase, set plan.Set, unkno
 
 // setObjects are the objects of an addon, made of its manifests and of what it reads in the cluster.
 func (s *Session) setObjects(ctx context.Context, set plan.Set) ([]kube.Object, error) {
-	w := plan.World{PKI: s.pki, Targets: s.targets, Scope: s.scope(), Env: s.env(), Manifests: map[string][]byte{}}
+	w := plan.World{PKI: s.pki, Targets: s.targets, Scope: s.scope(), Env: s.env(), Custom: s.custom, Manifests: map[string][]byte{}}
 	m := s.controlPlane("")
 	for _, name := range set.Manifests {
 		if m == nil {
@@ -308,10 +308,41 @@ func (s *Session) applySet(ctx context.Context, p plan.Phase, set plan.Set) erro
 	if !p.Prunes { // the others are waited for when all nodes are there
 		return nil
 	}
-	if err := s.awaitAll(ctx, p.Name, clusterHost, set.Ready); err != nil {
+	ready := set.Ready
+	if set.Workloads {
+		ready = append(slices.Clone(ready), workloads(objects)...)
+	}
+	if err := s.awaitAll(ctx, p.Name, clusterHost, ready); err != nil {
 		return addonError(set.Name, err)
 	}
 	return nil
+}
+
+// workloads are the conditions of what runs among objects.
+func workloads(objects []kube.Object) []plan.Condition {
+	kinds := map[schema.GroupKind]plan.ConditionKind{
+		{Group: "apps", Kind: "Deployment"}:  plan.DeploymentAvailable,
+		{Group: "apps", Kind: "StatefulSet"}: plan.StatefulSetReady,
+		{Group: "apps", Kind: "DaemonSet"}:   plan.DaemonSetReady,
+	}
+	var conditions []plan.Condition
+	for _, o := range objects {
+		if kind, ok := kinds[o.GroupVersionKind().GroupKind()]; ok {
+			conditions = append(conditions, plan.Condition{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()})
+		}
+	}
+	return conditions
+}
+
+// loadCustom makes the objects of the user's own addons, where the run is about them.
+func (s *Session) loadCustom(ctx context.Context) error {
+	about := slices.ContainsFunc(s.Phases, func(p plan.Phase) bool { return p.Prunes && !s.skips(p, s.Only) })
+	if s.Custom == nil || !about {
+		return nil
+	}
+	var err error
+	s.custom, err = s.Options.Custom(ctx)
+	return err
 }
 
 // removeObsolete takes the addons away that are wanted no more.

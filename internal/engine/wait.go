@@ -107,6 +107,8 @@ func (s *Session) condition(c plan.Condition) (kube.Condition, error) {
 		return client.NodeReady(c.Name), nil
 	case plan.DeploymentAvailable:
 		return client.DeploymentAvailable(c.Namespace, c.Name), nil
+	case plan.StatefulSetReady:
+		return client.StatefulSetReady(c.Namespace, c.Name), nil
 	case plan.DaemonSetReady:
 		return client.DaemonSetReady(c.Namespace, c.Name), nil
 	}

@@ -156,6 +156,13 @@ func (c *Client) DaemonSetReady(namespace, name string) Condition {
 		namespace: namespace, name: name, judge: judgeDaemonSet, pods: true}
 }
 
+// StatefulSetReady is met when all replicas of the current revision of a StatefulSet are ready.
+func (c *Client) StatefulSetReady(namespace, name string) Condition {
+	return objectCondition{client: c, what: fmt.Sprintf("StatefulSet %s/%s to be ready", namespace, name),
+		gvr:       schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"},
+		namespace: namespace, name: name, judge: judgeStatefulSet, pods: true}
+}
+
 // DefinitionEstablished is met when the objects of a CustomResourceDefinition are served.
 func (c *Client) DefinitionEstablished(name string) Condition {
 	return objectCondition{client: c, what: "CustomResourceDefinition " + name + " to be established",
@@ -224,6 +231,30 @@ func judgeDaemonSet(object Object) (bool, string) {
 		return true, ""
 	}
 	return false, fmt.Sprintf("on %d of %d nodes updated, available on %d", status.UpdatedNumberScheduled, want, status.NumberAvailable)
+}
+
+func judgeStatefulSet(object Object) (bool, string) {
+	var set appsv1.StatefulSet
+	if detail := typed(object, &set); detail != "" {
+		return false, detail
+	}
+	status := set.Status
+	if status.ObservedGeneration < set.Generation {
+		return false, "its latest change has not been seen by the controller yet"
+	}
+	want := int32(1)
+	if set.Spec.Replicas != nil {
+		want = *set.Spec.Replicas
+	}
+	// Pods that are changed only when somebody deletes them are of the old revision for as long as that takes.
+	updated := status.UpdatedReplicas
+	if set.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
+		updated = want
+	}
+	if updated >= want && status.ReadyReplicas >= want {
+		return true, ""
+	}
+	return false, fmt.Sprintf("%d of %d replicas updated, %d ready", status.UpdatedReplicas, want, status.ReadyReplicas)
 }
 
 func judgeDefinition(object Object) (bool, string) {

@@ -210,7 +210,7 @@ func (r reference) refuse() error {
 
 // scheme is how a URL begins; remoteForm is that of what kustomize may take for one, or for a repository.
 var (
-	scheme = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)^\s*https?:`) })
+	scheme     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)^\s*https?:`) })
 	remoteForm = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?i)^\s*(git::|[a-z][a-z0-9+.-]*:/|[^/]*@|(www\.)?github\.com[:/]|gh:)`)
 	})

@@ -117,6 +117,8 @@ type World struct {
 	Env   certs.Env
 	// Manifests holds the upstream manifests that a set names.
 	Manifests map[string][]byte
+	// Custom holds what the user's own addons consist of, by name.
+	Custom map[string][]*unstructured.Unstructured
 	// Live holds the objects that a set reads, those that are there.
 	Live map[Ref]*unstructured.Unstructured
 }
@@ -134,8 +136,9 @@ type Set struct {
 	Reads []Ref
 	// Objects lists the objects; pure.
 	Objects func(*cluster.Cluster, World) ([]*unstructured.Unstructured, error)
-	// Ready is waited for after the objects were applied.
-	Ready []Condition
+	// Ready is waited for after the objects were applied; with Workloads, every workload among them is.
+	Ready     []Condition
+	Workloads bool
 }
 
 // Ref names an API object.
@@ -152,8 +155,9 @@ const (
 	NodeRegistered ConditionKind = "node-registered"
 	// NodeReady is the Node Name being Ready.
 	NodeReady ConditionKind = "node-ready"
-	// DeploymentAvailable and DaemonSetReady are about Namespace/Name.
+	// DeploymentAvailable, StatefulSetReady and DaemonSetReady are about Namespace/Name.
 	DeploymentAvailable ConditionKind = "deployment-available"
+	StatefulSetReady    ConditionKind = "statefulset-ready"
 	DaemonSetReady      ConditionKind = "daemonset-ready"
 )
 

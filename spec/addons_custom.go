@@ -1,0 +1,61 @@
+package spec
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kubewright/spec/strict"
+)
+
+// OCI begins the reference of a chart in a registry.
+const OCI = "oci://"
+
+// customAddons checks the user's own addons by themselves. What is in their files shows when these are read.
+func (v *validator) customAddons() {
+	seen := map[string]bool{}
+	for i, a := range v.spec.Addons.Custom {
+		where := at("addons", "custom").Index(i)
+		switch {
+		case a.Name == "":
+		case len(validation.IsDNS1123Label(a.Name)) > 0:
+			v.Suggest(where.Key("name"), asLabel(a.Name), "the name %q must be of lower-case letters, digits and -", a.Name)
+		case seen[a.Name]:
+			v.Refuse(where.Key("name"), "two addons are called %s", a.Name)
+		}
+		seen[a.Name] = true
+		if a.Namespace != "" && len(validation.IsDNS1123Label(a.Namespace)) > 0 {
+			v.Suggest(where.Key("namespace"), asLabel(a.Namespace), "the namespace %q must be of lower-case letters, digits and -", a.Namespace)
+		}
+		v.source(where, a)
+	}
+}
+
+// source checks that an addon consists of one thing.
+func (v *validator) source(where strict.Path, a CustomAddon) {
+	given := 0
+	for _, path := range []string{a.Manifests, a.Kustomization, a.Chart.Path} {
+		if path != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		v.Refuse(where, "an addon has one of manifests, kustomization and chart.path; this one has %d", given)
+	}
+	chart := a.Chart
+	if chart.Path == "" && (chart.Version != "" || chart.ReleaseName != "" || len(chart.ValuesFiles)+len(chart.Values) > 0) {
+		v.Refuse(where.Key("chart", "path"), "must be given with the other fields of chart")
+	}
+	for _, path := range []struct{ key, value string }{{"manifests", a.Manifests}, {"kustomization", a.Kustomization}} {
+		if strings.Contains(path.value, "://") {
+			v.Refuse(where.Key(path.key), "%s is not on this machine: fetch it, look at it, and name the file", path.value)
+		}
+	}
+	if strings.Contains(chart.Path, "://") && !strings.HasPrefix(chart.Path, OCI) {
+		v.Refuse(where.Key("chart", "path"), "%s is neither a path nor a reference that begins with %s; helm pull fetches the archive", chart.Path, OCI)
+	}
+	const longestRelease = 53 // Helm's
+	if name := chart.ReleaseName; name != "" && (len(validation.IsDNS1123Label(name)) > 0 || len(name) > longestRelease) {
+		v.Suggest(where.Key("chart", "releaseName"), asLabel(name), "the name %q must be of lower-case letters, digits and -, at most %d of them", name, longestRelease)
+	}
+}
