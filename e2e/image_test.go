@@ -5,6 +5,7 @@ package e2e
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -49,7 +50,7 @@ var loadImages = sync.OnceValue(func() error {
 	if !filepath.IsAbs(from) {
 		return fmt.Errorf("KUBEWRIGHT_E2E_IMAGES=%s: want an absolute path", from)
 	}
-	out, err := exec.Command("go", "run", "./artifacts", "load", "-from", from, "-cache", to).CombinedOutput()
+	out, err := exec.CommandContext(context.Background(), "go", "run", "./artifacts", "load", "-from", from, "-cache", to).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("loading the images of KUBEWRIGHT_E2E_IMAGES: %w\n%s", err, out)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -83,7 +84,7 @@ func TestPages(t *testing.T) {
 func TestClient(t *testing.T) {
 	server := testServer(t)
 	host := strings.TrimPrefix(server.URL, "http://")
-	named := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Host) }))
+	named := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }))
 	defer named.Close()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

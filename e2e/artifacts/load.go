@@ -14,7 +14,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -243,30 +242,7 @@ func (a archive) dockerImages() ([]packedImage, error) {
 	}
 	var images []packedImage
 	for _, l := range listed {
-		m := manifest{SchemaVersion: 2, MediaType: mediaManifest}
-		var parts []part
-		for n, name := range append([]string{l.Config}, l.Layers...) {
-			blob, err := a.member(name)
-			if err != nil {
-				return nil, err
-			}
-			digest, err := digestOfReader(blob)
-			if err != nil {
-				return nil, err
-			}
-			parts = append(parts, part{digest, blob.Size(), reader(blob)})
-			if n == 0 {
-				m.Config = descriptor{mediaConfig, digest, blob.Size()}
-				continue
-			}
-			mediaType := strings.TrimSuffix(mediaLayer, "+gzip")
-			magic := make([]byte, 2)
-			if _, err := blob.ReadAt(magic, 0); err == nil && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-				mediaType = mediaLayer
-			}
-			m.Layers = append(m.Layers, descriptor{mediaType, digest, blob.Size()})
-		}
-		data, err := json.Marshal(m)
+		image, err := a.dockerImage(l.Config, l.Layers)
 		if err != nil {
 			return nil, err
 		}
@@ -274,14 +250,41 @@ func (a archive) dockerImages() ([]packedImage, error) {
 			return nil, errors.New("an image of the archive has no name")
 		}
 		for _, tag := range l.RepoTags {
-			ref, err := fullRef(tag)
-			if err != nil {
+			if image.ref, err = fullRef(tag); err != nil {
 				return nil, err
 			}
-			images = append(images, packedImage{ref: ref, mediaType: mediaManifest, manifest: data, parts: slices.Clone(parts)})
+			images = append(images, image)
 		}
 	}
 	return images, nil
+}
+
+// dockerImage is an image without a name. Docker says nothing of its layers but where they are.
+func (a archive) dockerImage(config string, layers []string) (packedImage, error) {
+	i := packedImage{mediaType: mediaManifest}
+	m := manifest{SchemaVersion: 2, MediaType: mediaManifest}
+	for _, name := range append([]string{config}, layers...) {
+		blob, err := a.member(name)
+		if err != nil {
+			return i, err
+		}
+		digest, err := digestOfReader(blob)
+		if err != nil {
+			return i, err
+		}
+		mediaType := strings.TrimSuffix(mediaLayer, "+gzip")
+		magic := make([]byte, 2)
+		if _, err := blob.ReadAt(magic, 0); err == nil && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+			mediaType = mediaLayer
+		}
+		i.parts = append(i.parts, part{digest, blob.Size(), reader(blob)})
+		m.Layers = append(m.Layers, descriptor{mediaType, digest, blob.Size()})
+	}
+	m.Config, m.Layers = m.Layers[0], m.Layers[1:]
+	m.Config.MediaType = mediaConfig
+	var err error
+	i.manifest, err = json.Marshal(m)
+	return i, err
 }
 
 // fullRef completes a name as Docker does: busybox:1 is docker.io/library/busybox:1.
