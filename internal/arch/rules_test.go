@@ -109,8 +109,14 @@ var rules = []rule{
 	{
 		who:     []string{"..."},
 		except:  []string{"internal/manifest"},
-		mustNot: []string{"helm.sh/helm/...", "sigs.k8s.io/kustomize/...", "oras.land/oras-go/..."},
-		why:     "one package renders what users bring; it reads files, and uses the network for charts of OCI registries only",
+		mustNot: []string{"helm.sh/helm/...", "oras.land/oras-go/..."},
+		why:     "one package renders the charts that users bring, and reaches for them into OCI registries",
+	},
+	{
+		who:     []string{"..."},
+		except:  []string{"internal/manifest", "addons"},
+		mustNot: []string{"sigs.k8s.io/kustomize/..."},
+		why:     "kustomizations are built in two places: those of users from their files, our overlays from memory",
 	},
 	{
 		who:     []string{"internal/manifest"},

@@ -190,7 +190,7 @@ func TestKustomizationRefuses(t *testing.T) {
 		"chart":       {map[string]string{file: "helmCharts: [{name: a, repo: 'oci://127.0.0.1:1'}]\n"}, []string{"make the chart an addon of its own"}},
 		"program":     {map[string]string{file: "generators: [g.yaml]\n", "k/g.yaml": "apiVersion: example.com/v1\nkind: Program\nmetadata: {name: x, annotations: {config.kubernetes.io/function: \"exec: {path: /bin/true}\"}}\n"}, []string{"runs no programs"}},
 		"circle":      {map[string]string{file: "resources: [../b]\n", "b/kustomization.yaml": "resources: [../k]\n"}, []string{"cycle"}},
-		"no objects":  {map[string]string{file: "namePrefix: a\n"}, []string{"kustomization.yaml"}},
+		"no objects":  {map[string]string{file: "namePrefix: a\n"}, nil},
 		"bad objects": {map[string]string{file: "resources: [a.yaml]\n", "k/a.yaml": "kind: A\n"}, []string{"a.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
