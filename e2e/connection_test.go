@@ -55,7 +55,7 @@ func dropped(t *testing.T, l *lab) {
 			if m := regexp.MustCompile(`host=(\S+)`).FindStringSubmatch(started); m != nil {
 				victim = m[1]
 			}
-			l.cutOff(t, victim, fmt.Sprint(int(dropFor.Seconds())))
+			l.cutOff(t, victim, "true", fmt.Sprint(int(dropFor.Seconds())))
 			r := p.wait(t).want(t, exitDone)
 			if !strings.Contains(r.stderr, "connection lost") && phase != "verify" {
 				t.Logf("nothing was done through the connection to %s meanwhile\n%s", victim, r.stderr)
@@ -65,22 +65,24 @@ func dropped(t *testing.T, l *lab) {
 	}
 }
 
-// cutOff has a host drop what comes to its port 22, for a number of seconds or "infinity".
-func (l *lab) cutOff(t testing.TB, host, seconds string) {
+// cutOff has a host drop what comes to its port 22 as soon as a test of the shell holds there, for a number of
+// seconds or "infinity".
+func (l *lab) cutOff(t testing.TB, host, when, seconds string) {
 	t.Helper()
 	l.on(t, host, `
 		systemctl reset-failed cut-off 2>/dev/null || true
 		systemd-run --quiet --unit=cut-off --property=ExecStopPost='iptables -D INPUT -p tcp --dport 22 -j DROP' \
-			sh -c 'sleep 0.3; iptables -I INPUT -p tcp --dport 22 -j DROP; sleep `+seconds+`'`)
+			sh -c 'sleep 0.3; until `+when+`; do sleep 0.05; done; iptables -I INPUT -p tcp --dport 22 -j DROP; sleep `+seconds+`'`)
 }
 
 // droppedForGood: a host that does not come back is given up in time and named. What does not depend
 // on it is done: the other nodes become Ready.
 func droppedForGood(t *testing.T, l *lab) {
 	l.tool(t, "reset", "--yes").want(t, exitDone)
+	// The host itself sees how far it is: a login to it could come too late.
+	l.cutOff(t, "worker2", "[ -e /usr/local/sbin/runc ]", "infinity")
 	p := l.begin(t, "apply", "--yes", "--reconnect-timeout", "20s")
 	p.reaches(t, "msg=phase-started host=worker2 phase=runtime")
-	l.cutOff(t, "worker2", "infinity")
 	cut := time.Now()
 	r := p.wait(t).want(t, exitUnreachable).says(t, "worker2", "gave up after 20s", "done on cp1, worker1; not done on worker2")
 	// Noticing takes half a minute, giving up 20 s, and the rest of the bring-up is under way.
