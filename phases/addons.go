@@ -89,7 +89,7 @@ func installAddons() plan.Phase {
 			}
 			for _, custom := range c.Addons.Custom {
 				sets = append(sets, plan.Set{
-					Name: custom.Name, After: custom.After, Workloads: true,
+					Name: custom.Name, After: custom.After, Namespace: custom.Namespace, Workloads: true,
 					Objects: func(_ *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
 						return addons.Labelled(custom.Name, w.Custom[custom.Name]), nil
 					},

@@ -255,7 +255,8 @@ type CustomAddon struct {
 	Name string `yaml:"name" rule:"required"`
 	// After are addons that are installed before it.
 	After []string `yaml:"after"`
-	// Namespace is for objects that name none; it is created where it is not there.
+	// Namespace is for objects that name none. It is created where it is not there, and stays when the addon
+	// goes.
 	Namespace string `yaml:"namespace"`
 	// Manifests is the path of a manifest, or of a folder of them, relative to this file.
 	Manifests string `yaml:"manifests"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,25 +46,9 @@ func customAddons(ctx context.Context, c *cluster.Cluster) (map[string][]*unstru
 		}
 		objects, err := manifest.Render(ctx, source, env)
 		errs = append(errs, err)
-		all[a.Name] = withNamespace(a.Namespace, objects)
+		all[a.Name] = objects
 	}
 	return all, errors.Join(errs...)
-}
-
-// withNamespace adds the namespace that an addon names and does not bring.
-func withNamespace(name string, objects []*unstructured.Unstructured) []*unstructured.Unstructured {
-	kept := []string{"", "default", "kube-system", "kube-public", "kube-node-lease"} // of every cluster
-	brought := slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool {
-		return o.GetKind() == "Namespace" && o.GetName() == name
-	})
-	if slices.Contains(kept, name) || brought {
-		return objects
-	}
-	namespace := &unstructured.Unstructured{}
-	namespace.SetAPIVersion("v1")
-	namespace.SetKind("Namespace")
-	namespace.SetName(name)
-	return append([]*unstructured.Unstructured{namespace}, objects...)
 }
 
 func newAddonsCommand() *cobra.Command {

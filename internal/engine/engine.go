@@ -144,6 +144,9 @@ type Session struct {
 	// rollout is nil until hosts are changed.
 	rollout *rollout
 	records records
+	// owners are the addons of objects, and refused those that want what another has.
+	owners  map[string]string
+	refused map[string]error
 	// custom are the objects of the user's own addons.
 	custom map[string][]*unstructured.Unstructured
 	// locks are nil in a run that changes nothing; lease is nil until it is held.

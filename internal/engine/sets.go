@@ -45,13 +45,14 @@ func (s *Session) planSets(ctx context.Context, p plan.Phase, unknown string) ([
 		}
 	}
 	planned := make([]plan.Objects, len(sets))
+	consist := make([][]kube.Object, len(sets))
 	errs := make([]error, len(sets))
 	var all sync.WaitGroup
 	for i, set := range sets {
 		all.Go(func() {
 			o := plan.Objects{Phase: p.Name, Addon: set.Name, Unknown: unknown}
 			var err error
-			if o.Changes, err = s.planSet(ctx, p, set, unknown); err != nil && p.Prunes && ctx.Err() == nil {
+			if consist[i], o.Changes, err = s.planSet(ctx, p, set, unknown); err != nil && p.Prunes && ctx.Err() == nil {
 				o.Failed = addonError(set.Name, err)
 			} else if err != nil {
 				errs[i] = fmt.Errorf("phase %s: %w", p.Name, err)
@@ -62,6 +63,11 @@ func (s *Session) planSets(ctx context.Context, p plan.Phase, unknown string) ([
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	for i, set := range sets {
+		if err := s.claim(set.Name, consist[i]); err != nil {
+			planned[i] = plan.Objects{Phase: p.Name, Addon: set.Name, Failed: err}
+		}
 	}
 	obsolete, err := s.obsolete(p)
 	for _, record := range obsolete {
@@ -75,20 +81,47 @@ func (s *Session) planSets(ctx context.Context, p plan.Phase, unknown string) ([
 	return planned, err
 }
 
-func (s *Session) planSet(ctx context.Context, p plan.Phase, set plan.Set, unknown string) ([]plan.ObjectChange, error) {
+// claim notes whose an object is, and refuses an addon one that another has: they would take it from each other
+// for ever.
+func (s *Session) claim(addon string, objects []kube.Object) error {
+	var errs []error
+	for _, object := range objects {
+		key := object.GroupVersionKind().GroupKind().String() + " " + kube.Name(object)
+		if owner, taken := s.owners[key]; taken && owner != addon {
+			errs = append(errs, fmt.Errorf("%s is an object of the addon %s too; take it out of one of them", kube.Name(object), owner))
+			continue
+		}
+		if s.owners == nil {
+			s.owners = map[string]string{}
+		}
+		s.owners[key] = addon
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	if s.refused == nil {
+		s.refused = map[string]error{}
+	}
+	s.refused[addon] = addonError(addon, errors.Join(errs...))
+	return s.refused[addon]
+}
+
+// planSet compares an addon's objects, which it returns as well.
+func (s *Session) planSet(ctx context.Context, p plan.Phase, set plan.Set, unknown string) ([]kube.Object, []plan.ObjectChange, error) {
 	objects, err := s.setObjects(ctx, set)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	all := withNamespace(set, objects)
 	var out []plan.ObjectChange
 	if unknown != "" {
-		for _, obj := range objects {
+		for _, obj := range all {
 			out = append(out, plan.ObjectChange{Name: kube.Name(obj), Create: true})
 		}
-		return out, nil
+		return objects, out, nil
 	}
-	if out, err = s.diffObjects(ctx, objects); err != nil {
-		return nil, err
+	if out, err = s.diffObjects(ctx, all); err != nil {
+		return nil, nil, err
 	}
 	record, before, orphans := s.recordOf(p, set, objects)
 	for _, ref := range orphans {
@@ -97,7 +130,20 @@ func (s *Session) planSet(ctx context.Context, p plan.Phase, set plan.Set, unkno
 	if len(orphans) == 0 && !record.Equal(before) {
 		out = append(out, plan.ObjectChange{Name: kube.Name(record.Object()), Create: before.Name == ""})
 	}
-	return out, nil
+	return objects, out, nil
+}
+
+// withNamespace adds the namespace that an addon names and does not bring.
+func withNamespace(set plan.Set, objects []kube.Object) []kube.Object {
+	brought := slices.ContainsFunc(objects, func(o kube.Object) bool { return o.GetKind() == "Namespace" && o.GetName() == set.Namespace })
+	if set.Namespace == "" || brought {
+		return objects
+	}
+	namespace := &unstructured.Unstructured{}
+	namespace.SetAPIVersion("v1")
+	namespace.SetKind("Namespace")
+	namespace.SetName(set.Namespace)
+	return append([]kube.Object{namespace}, objects...)
 }
 
 // setObjects are the objects of an addon, made of its manifests and of what it reads in the cluster.
@@ -284,6 +330,9 @@ func (s *Session) applySets(ctx context.Context, p plan.Phase) error {
 // applySet makes one addon true. The record comes before the objects and loses what was removed after that, so that
 // a run that is cut forgets nothing.
 func (s *Session) applySet(ctx context.Context, p plan.Phase, set plan.Set) error {
+	if err := s.refused[set.Name]; err != nil {
+		return err
+	}
 	objects, err := s.setObjects(ctx, set)
 	if err != nil {
 		return addonError(set.Name, err)
@@ -294,7 +343,7 @@ func (s *Session) applySet(ctx context.Context, p plan.Phase, set plan.Set) erro
 			return addonError(set.Name, err)
 		}
 	}
-	if err := s.putObjects(ctx, p, objects); err != nil {
+	if err := s.putObjects(ctx, p, withNamespace(set, objects)); err != nil {
 		return addonError(set.Name, err)
 	}
 	if len(orphans) > 0 {

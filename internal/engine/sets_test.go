@@ -112,3 +112,22 @@ func TestAddonErrors(t *testing.T) {
 		t.Errorf("%v", hints)
 	}
 }
+
+// What two addons have is the first one's, and the second is refused for as long as the run lasts.
+func TestClaim(t *testing.T) {
+	s := pruner(nil)
+	objects := []kube.Object{kube.Record{Name: "a"}.Object()}
+	if err := s.claim("x", objects); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.claim("x", objects); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	err := s.claim("y", append(objects, kube.Record{Name: "b"}.Object()))
+	if err == nil || !strings.Contains(err.Error(), "addon y: ConfigMap kube-system/kubewright-addon-a is an object of the addon x too") {
+		t.Errorf("%v", err)
+	}
+	if err := s.applySet(t.Context(), s.Phases[1], plan.Set{Name: "y"}); err == nil {
+		t.Error("it is applied all the same")
+	}
+}

@@ -130,6 +130,8 @@ type Set struct {
 	Name string
 	// After names sets that are ready before this one begins, as far as they are there.
 	After []string
+	// Namespace is made where it is not there, and belongs to nobody: it stays when the set goes.
+	Namespace string
 	// Manifests names the upstream manifests that Objects needs.
 	Manifests []string
 	// Reads are objects that Objects looks at, such as a certificate that is kept while it is valid.
