@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +117,8 @@ metadata: {name: never}
 	for ref := range done {
 		removed = append(removed, ref.String())
 	}
-	if diff := cmp.Diff([]string{"ConfigMap default/recorded", "ClusterRole recorded"}, removed); diff != "" {
+	slices.Sort(removed)
+	if diff := cmp.Diff([]string{"ClusterRole recorded", "ConfigMap default/recorded"}, removed); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
 	}
 	if _, err := client.Get(within(t, time.Minute), schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, "default", "theirs"); err != nil {
