@@ -170,7 +170,7 @@ lab lab-ha:
 		from=""
 	fi
 	$(KUBEWRIGHT) lab up --dir $(LAB) --control-planes $(CONTROL_PLANES) --workers $(WORKERS) \
-		--kubernetes-version $(KUBERNETES) $(if $(filter lab-ha,$@),--vip) $$from $(LAB_FLAGS)
+		--kubernetes-version $(KUBERNETES) $(if $(filter lab-ha,$@),--vip) --addons $$from $(LAB_FLAGS)
 	$(KUBEWRIGHT) apply -f $(LAB)/cluster.yaml --yes $(APPLY_FLAGS)
 	$(KUBEWRIGHT) kubeconfig -f $(LAB)/cluster.yaml --to $(LAB)/kubeconfig
 	show() { kubectl --kubeconfig $(LAB)/kubeconfig "$$@"; }

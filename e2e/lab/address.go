@@ -27,6 +27,17 @@ func at(subnet netip.Prefix, offset uint32) netip.Addr {
 	return netip.AddrFrom4(out)
 }
 
+// balancers are the first and the last address that the cluster may give to load balancers.
+func balancers(subnet netip.Prefix) (first, last netip.Addr) {
+	const most = 50
+	if !subnet.IsValid() || !subnet.Addr().Is4() || subnet.Bits() > 30 {
+		return netip.Addr{}, netip.Addr{}
+	}
+	begin := uint32(firstNodeOffset + MaxNodes)
+	end := min(uint64(begin)+most-1, uint64(1)<<(32-subnet.Bits())-2)
+	return at(subnet, begin), at(subnet, uint32(end))
+}
+
 // capacity is how many nodes have room in the subnet; its last address is the broadcast.
 func capacity(subnet netip.Prefix) int {
 	if !subnet.IsValid() || !subnet.Addr().Is4() || subnet.Bits() > 30 {

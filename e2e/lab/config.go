@@ -95,6 +95,8 @@ type Config struct {
 	Subnet netip.Prefix
 	// VIP gives the cluster a virtual IP, an address of the subnet that no node has.
 	VIP bool
+	// Addons gives the cluster what its users try out: addresses for load balancers, volumes, metrics, a registry.
+	Addons bool
 	// Login is how the inventory logs in.
 	Login Login
 	// Artifacts is a folder made by e2e/artifacts, served to the nodes by a mirror; empty means
@@ -146,5 +148,8 @@ func (c Config) Validate() error {
 		refuse("the cache folder %q is not an absolute path: set KUBEWRIGHT_CACHE to one", c.CacheDir)
 	}
 	faults = append(faults, checkSubnet(c.Subnet))
+	if first, last := balancers(c.Subnet); c.Addons && !first.Less(last) {
+		refuse("--subnet %s has no addresses left for load balancers, which are above those of %d nodes", c.Subnet, MaxNodes)
+	}
 	return fault.Wrap(fault.BadInput, errors.Join(faults...))
 }

@@ -108,7 +108,7 @@ func writeNodes(dir string, state State, nodes []Node) (State, error) {
 // state is what state.json says about a lab, but for its nodes.
 func (l *Lab) state(cfg Config) State {
 	s := State{Name: cfg.Name, Engine: l.engine, Subnet: cfg.Subnet, Login: cfg.Login,
-		KubernetesVersion: cfg.KubernetesVersion, Artifacts: cfg.Artifacts}
+		KubernetesVersion: cfg.KubernetesVersion, Artifacts: cfg.Artifacts, Addons: cfg.Addons}
 	if cfg.Artifacts != "" {
 		mirror := at(cfg.Subnet, mirrorOffset)
 		s.Mirror = &mirror

@@ -17,6 +17,8 @@ type clusterFile struct {
 	VIP                                           netip.Addr // invalid: no virtual IP
 	Mirror                                        netip.Addr // invalid: no mirror
 	Registries                                    []string   // served by the mirror
+	Addons                                        bool
+	FirstBalancer, LastBalancer                   netip.Addr
 }
 
 // inventoryFile is what inventory.yaml is made of.
@@ -38,6 +40,8 @@ func renderCluster(cfg Config) ([]byte, error) {
 		PodCIDR: podCIDR, ServiceCIDR: serviceCIDR,
 		Registries: []string{"docker.io", "ghcr.io", "quay.io", "registry.k8s.io", "registry.kubewright.test"},
 	}
+	f.Addons = cfg.Addons
+	f.FirstBalancer, f.LastBalancer = balancers(cfg.Subnet)
 	if cfg.Artifacts != "" {
 		f.Mirror = at(cfg.Subnet, mirrorOffset)
 	}

@@ -141,6 +141,31 @@ func TestFilesWithAVirtualIP(t *testing.T) {
 	}
 }
 
+func TestFilesWithAddons(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Addons = true
+	c := loadQuietly(t, cfg)
+	a := c.Addons
+	if !a.MetricsServer.Enabled || !a.LocalPath.Enabled || !a.Registry.Enabled || a.Ingress.Controller != "nginx" || len(a.MetalLB.Pools) != 1 {
+		t.Fatalf("%+v", a)
+	}
+	if got := strings.Join(a.MetalLB.Pools[0].Addresses, " "); got != "10.111.0.60-10.111.0.109" {
+		t.Errorf("pool %s", got)
+	}
+	cfg.Artifacts = artifacts(t)
+	if got := loadQuietly(t, cfg).Addons.Ingress.Controller; got != "none" {
+		t.Errorf("%s, whose image cannot be built", got)
+	}
+	cfg.Subnet = netip.MustParsePrefix("10.111.0.0/26")
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "no addresses left for load balancers") {
+		t.Errorf("%v", err)
+	}
+	cfg.Subnet = netip.MustParsePrefix("10.111.0.0/25")
+	if first, last := balancers(cfg.Subnet); first.String() != "10.111.0.60" || last.String() != "10.111.0.109" || cfg.Validate() != nil {
+		t.Errorf("%s to %s", first, last)
+	}
+}
+
 func TestFilesWithThreeControlPlanesLeaveTheEndpointToKubewright(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.ControlPlanes = 3

@@ -55,6 +55,8 @@ type State struct {
 	// Artifacts is the folder that the mirror serves, Mirror its address; both absent without one.
 	Artifacts string      `json:"artifacts,omitempty"`
 	Mirror    *netip.Addr `json:"mirror,omitempty"`
+	// Addons says that cluster.yaml has addons.
+	Addons bool `json:"addons,omitempty"`
 	// VIP is the cluster's virtual IP; absent without one.
 	VIP   *netip.Addr `json:"vip,omitempty"`
 	Nodes []Node      `json:"nodes"`

@@ -79,7 +79,7 @@ func (f *labFlags) open(cmd *cobra.Command) (*lab.Lab, lab.State, error) {
 // labUpFlags are the flags of `lab up` as they were typed. What was not, stays as the lab has it.
 type labUpFlags struct {
 	controlPlanes, etcd, workers                int
-	vip                                         bool
+	vip, addons                                 bool
 	subnet, login, artifacts, kubernetesVersion string
 	timeout                                     time.Duration
 }
@@ -118,6 +118,7 @@ cp1, three control planes are had by making cp1 again, new and at the address it
 	f.IntVar(&up.etcd, "etcd", 0, "hosts of etcd's own there must be at least; without any, it runs on the control planes")
 	f.IntVar(&up.workers, "workers", 2, "workers there must be at least")
 	f.BoolVar(&up.vip, "vip", false, "give the cluster a virtual IP of the lab's network")
+	f.BoolVar(&up.addons, "addons", false, "give the cluster load balancers, volumes, metrics and a registry of images")
 	f.StringVar(&up.subnet, "subnet", "", "the lab's network (default "+lab.DefaultSubnet+")")
 	f.StringVar(&up.login, "login", "", "how the inventory logs in: root, sudo or sudo-password (default root)")
 	f.StringVar(&up.artifacts, "artifacts", "", "folder made by e2e/artifacts to serve to the nodes; empty for upstream")
@@ -134,6 +135,9 @@ func (up *labUpFlags) keep(state lab.State, typed func(flag string) bool) {
 	if !typed("vip") {
 		up.vip = state.VIP != nil
 	}
+	if !typed("addons") {
+		up.addons = state.Addons
+	}
 	if len(state.Nodes) == 0 {
 		return
 	}
@@ -149,7 +153,7 @@ func (up *labUpFlags) keep(state lab.State, typed func(flag string) bool) {
 func (up *labUpFlags) config(flags *labFlags, state lab.State) (lab.Config, error) {
 	cfg := lab.Config{
 		Name: flags.name, Dir: flags.dir, ControlPlanes: up.controlPlanes, Etcd: up.etcd, Workers: up.workers,
-		Subnet: state.Subnet, VIP: up.vip,
+		Subnet: state.Subnet, VIP: up.vip, Addons: up.addons,
 		Login:             cmp.Or(lab.Login(up.login), state.Login, lab.LoginRoot),
 		Artifacts:         up.artifacts,
 		KubernetesVersion: cmp.Or(up.kubernetesVersion, state.KubernetesVersion, lab.DefaultKubernetesVersion),
