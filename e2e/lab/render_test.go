@@ -156,7 +156,7 @@ func TestFilesWithAddons(t *testing.T) {
 	if got := loadQuietly(t, cfg).Addons.Ingress.Controller; got != "none" {
 		t.Errorf("%s, whose image cannot be built", got)
 	}
-	cfg.Subnet = netip.MustParsePrefix("10.111.0.0/26")
+	cfg.Subnet = netip.MustParsePrefix("10.111.0.0/27")
 	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "no addresses left for load balancers") {
 		t.Errorf("%v", err)
 	}
