@@ -90,6 +90,7 @@ func TestUsageErrors(t *testing.T) {
 		{"plan -f " + cluster + " --limit !cp1", []string{"--limit:"}},
 		{"plan -f " + cluster + " --log /nowhere/at/all", []string{"--log:", "/nowhere/at/all"}},
 		{"apply -f " + cluster + " --join-timeout 0s", []string{"--join-timeout 0s: it has to be more than nothing"}},
+		{"apply -f " + cluster + " --ready-timeout -1s", []string{"--ready-timeout -1s: it has to be more than nothing"}},
 		{"reset -f " + cluster + " --reconnect-timeout -1s", []string{"--reconnect-timeout -1s: it has to be more than nothing"}},
 		{"reset -o json -f " + cluster, nil},
 	} {

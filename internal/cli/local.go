@@ -189,7 +189,7 @@ func (f *localFlags) open(cmd *cobra.Command, c *cluster.Cluster, name string, w
 			}
 			return host.NewLocal(h.Name), nil
 		},
-		JoinTimeout: f.join,
+		JoinTimeout: f.join, ReadyTimeout: f.ready,
 	}
 	for _, name := range f.ignoreChecks {
 		if !slices.Contains(check.Names(), name) {

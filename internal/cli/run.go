@@ -38,7 +38,7 @@ type runFlags struct {
 	// These are flags of the commands that change something on hosts.
 	forceUnlock bool
 	reconnect   time.Duration
-	join        time.Duration // 0: the default
+	join, ready time.Duration // 0: the default
 }
 
 // add gives a command the flags that all of them have. The others are added one by one:
@@ -66,9 +66,10 @@ func (f *runFlags) addChange(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.forceUnlock, "force-unlock", false, "take the hosts' locks from whoever holds them")
 }
 
-// addJoin is for commands that make hosts members of etcd.
+// addJoin is for commands that make hosts members of etcd, and wait until what they made is ready.
 func (f *runFlags) addJoin(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.join, "join-timeout", 2*time.Minute, "how long a new member of etcd may take to be reached and to catch up before it is taken back")
+	cmd.Flags().DurationVar(&f.ready, "ready-timeout", 6*time.Minute, "how long what was installed, a node or an addon, may take to become ready")
 }
 
 // run is one command's work on a cluster: the resolved cluster, an engine for it, and
@@ -146,7 +147,7 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 		warn(plainSink(f.output, cmd.ErrOrStderr()), warnings)
 		return nil, err
 	}
-	options := engine.Options{ForceUnlock: f.forceUnlock, ReconnectTimeout: f.reconnect, JoinTimeout: f.join}
+	options := engine.Options{ForceUnlock: f.forceUnlock, ReconnectTimeout: f.reconnect, JoinTimeout: f.join, ReadyTimeout: f.ready}
 	if options.Limit, err = f.selector(cmd, c); err != nil {
 		return nil, fault.Wrap(fault.BadInput, err)
 	}
@@ -171,7 +172,7 @@ func (f *runFlags) open(cmd *cobra.Command) (*run, error) {
 // setUp is open once it is known which hosts of which cluster the command works on, and how they are
 // connected to.
 func (f *runFlags) setUp(cmd *cobra.Command, options engine.Options, warnings []string) (*run, error) {
-	for name, limit := range map[string]time.Duration{"reconnect-timeout": f.reconnect, "join-timeout": f.join} {
+	for name, limit := range map[string]time.Duration{"reconnect-timeout": f.reconnect, "join-timeout": f.join, "ready-timeout": f.ready} {
 		if limit < 0 || (limit == 0 && cmd.Flags().Changed(name)) {
 			return nil, fault.New(fault.BadInput, "--%s %s: it has to be more than nothing", name, limit)
 		}
