@@ -33,9 +33,13 @@ type Addon struct {
 	Builtin string `json:"builtin"`
 	// Images are the components of the catalogue whose images the objects use; no others may.
 	Images   []string `json:"images"`
-	Requires Requires `json:"requires"`
+	// Definitions names the CustomResourceDefinitions of the manifest that the overlay changes.
+	Definitions []string `json:"definitions"`
+	Requires    Requires `json:"requires"`
 	// Ready lists the workloads that have to be available for the addon to work.
 	Ready []Ready `json:"ready"`
+	// Certificate is what the addon's server proves who it is with; nil for an addon that has none.
+	Certificate *Certificate `json:"certificate"`
 	// Leaves lists what the addon's pods write to the hosts, so that reset can remove it: a
 	// file, or a folder with a slash at the end.
 	Leaves []string `json:"leaves"`
@@ -55,6 +59,14 @@ type Ready struct {
 	Kind      string `json:"kind"` // DaemonSet or Deployment
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
+}
+
+// Certificate is a certificate of the cluster's authority for the names of a Service, kept in a Secret of type
+// kubernetes.io/tls. The overlay makes the Secret of Params.Certificate.
+type Certificate struct {
+	Namespace string `json:"namespace"` // of the Secret and the Service
+	Secret    string `json:"secret"`
+	Service   string `json:"service"`
 }
 
 // Default lists the addons of this program in the order they are installed. An error means the
@@ -166,6 +178,9 @@ func (a Addon) validate(folder string) error {
 		if (r.Kind != "DaemonSet" && r.Kind != "Deployment") || r.Namespace == "" || r.Name == "" {
 			refuse("ready: %s %s/%s: want a DaemonSet or a Deployment with namespace and name", r.Kind, r.Namespace, r.Name)
 		}
+	}
+	if c := a.Certificate; c != nil && (c.Namespace == "" || c.Secret == "" || c.Service == "") {
+		refuse("certificate: want a namespace, a secret and a service")
 	}
 	return errors.Join(bad...)
 }

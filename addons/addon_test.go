@@ -36,7 +36,7 @@ func TestDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := names(all), "kube-proxy calico coredns"; got != want {
+	if got, want := names(all), "kube-proxy calico coredns local-path metallb metrics-server nfs registry"; got != want {
 		t.Errorf("order %q, want %q", got, want)
 	}
 	r := testRelease(t)
@@ -106,6 +106,7 @@ func TestLoadRefuses(t *testing.T) {
 		"bad Kubernetes":      {minimal + "requires: {kubernetes: newest}\n", `"newest"`},
 		"nothing to wait for": {change("ready: [{kind: Deployment, namespace: n, name: x}]", ""), "ready is empty"},
 		"wait for a pod":      {change("kind: Deployment", "kind: Pod"), "want a DaemonSet or a Deployment"},
+		"half a certificate":  {minimal + "certificate: {namespace: n, secret: s}\n", "want a namespace, a secret and a service"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(folder(map[string]string{"x": test.data}))

@@ -12,7 +12,9 @@ func renderBuiltin(name string, p Params) ([]byte, error) {
 	case "kube-proxy":
 		return templates.KubeProxy(templates.KubeProxyData{
 			Image: p.Release.Image("kube-proxy"), APIServer: p.APIServer, PodCIDR: p.PodCIDR,
-			Mode: p.ProxyMode, ContainerHosts: p.ContainerHosts, Patch: p.KubeProxyConfig,
+			Mode: p.ProxyMode, ContainerHosts: p.ContainerHosts,
+			// MetalLB announces addresses that ipvs puts on every node: only who announces one may answer for it.
+			StrictARP: p.Addons.MetalLB.Enabled, Patch: p.KubeProxyConfig,
 		})
 	case "coredns":
 		return templates.CoreDNS(templates.CoreDNSData{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"text/template"
 	"text/template/parse"
@@ -22,7 +23,7 @@ const overlayFolder = "overlay"
 // upstreamFile is what the upstream manifest is called in a kustomization.
 const upstreamFile = "upstream.yaml"
 
-// definitions is the kind that goes around kustomize: nine tenths of a manifest are definitions, and no
+// definitions is the kind that goes around kustomize: nine tenths of a manifest are definitions, and hardly an
 // overlay changes one.
 const definitions = "CustomResourceDefinition"
 
@@ -99,8 +100,9 @@ func quoteAll(tree *parse.Tree, list *parse.ListNode) {
 	}
 }
 
-// build makes the objects of an addon out of the upstream manifest, nil for none, and its overlay.
-func (o overlay) build(p Params, upstream []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+// build makes the objects of an addon out of the upstream manifest, nil for none, and its overlay, which changes
+// the definitions of some names.
+func (o overlay) build(p Params, upstream []*unstructured.Unstructured, defined []string) ([]*unstructured.Unstructured, error) {
 	if o == nil {
 		return upstream, nil
 	}
@@ -117,7 +119,7 @@ func (o overlay) build(p Params, upstream []*unstructured.Unstructured) ([]*unst
 	var whole []*unstructured.Unstructured
 	var changed bytes.Buffer
 	for _, object := range upstream {
-		if object.GetKind() == definitions {
+		if object.GetKind() == definitions && !slices.Contains(defined, object.GetName()) {
 			whole = append(whole, object)
 			continue
 		}

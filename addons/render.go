@@ -11,8 +11,10 @@ import (
 	"github.com/hashicorp/go-version"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"kubewright/certs"
 	"kubewright/internal/catalog"
 	"kubewright/internal/objects"
+	"kubewright/internal/secret"
 	"kubewright/spec"
 )
 
@@ -38,6 +40,13 @@ type Params struct {
 	IptablesBackend string // "Auto" (also ""), "NFT" or "Legacy": where the hosts' rules are
 
 	Addons spec.Addons // as the user configures them
+	Nodes  int         // hosts that run pods of users
+
+	RegistryIP   netip.Addr              // of the service of the registry
+	BGPPasswords map[string]secret.Bytes // of the sessions of MetalLB, by the names of its peers
+
+	CA          []byte     // the certificates of the cluster's authority, as PEM
+	Certificate certs.Pair // what Addon.Certificate asks for
 }
 
 func (p Params) validate() error {
@@ -75,7 +84,7 @@ func render(a Addon, p Params, manifest []byte) ([]*unstructured.Unstructured, e
 	if err != nil {
 		return nil, err
 	}
-	objects, err := a.overlay.build(p, upstream)
+	objects, err := a.overlay.build(p, upstream, a.Definitions)
 	if err != nil {
 		return nil, err
 	}

@@ -5,13 +5,20 @@ import (
 	"slices"
 	"strings"
 
+	"kubewright/internal/secret"
 	"kubewright/spec"
 	"kubewright/spec/strict"
 )
 
 // Addons are what is installed into the cluster. The paths in it are no longer relative to the cluster file.
 type Addons struct {
+	// Addons are as the user configures them. Servers of NFS that are hosts stand there with their node IPs, and
+	// every volume has its server.
 	spec.Addons
+	// NFSHost is the name of the host that is the NFS server; "" where that is none of the hosts.
+	NFSHost string
+	// BGPPasswords are those of MetalLB's sessions, by the names of its peers, read from their files.
+	BGPPasswords map[string]secret.Bytes
 	// Untold says that it is not known which addons there are to be: a machine that goes on with what the cluster
 	// says of itself leaves them as they are.
 	Untold bool
@@ -19,7 +26,8 @@ type Addons struct {
 
 // addons resolves the paths of the user's own addons, and refuses names that others have, or nobody.
 func (r *resolver) addons() Addons {
-	all := Addons{Addons: r.written.Addons}
+	all := Addons{Addons: r.written.Addons, BGPPasswords: r.metalLB()}
+	all.NFS, all.NFSHost = r.nfs()
 	all.Custom = slices.Clone(all.Custom)
 	names := slices.Clone(r.Addons)
 	for _, a := range all.Custom {

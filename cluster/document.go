@@ -42,6 +42,7 @@ func (c *Cluster) Document() ([]byte, error) {
 		w.put(c.Artifacts.MirrorURL, "spec", "artifacts", "mirror", "url")
 	}
 	w.put(c.Artifacts.RegistryMirrors, "spec", "artifacts", "registryMirrors")
+	w.addons(c)
 	w.put(c.IgnoreChecks, "spec", "preflight", "ignore")
 	var hosts []inventory.Host
 	for _, h := range c.Hosts {
@@ -169,6 +170,20 @@ func (w *documentWriter) controlPlane(c *Cluster) {
 		put(etcdCAOnHosts, "etcd", "external", "caFile")
 		put(etcdClientOnHosts+".crt", "etcd", "external", "certFile")
 		put(etcdClientOnHosts+".key", "etcd", "external", "keyFile")
+	}
+}
+
+// addons are what a host has to know of them: that volumes may be of NFS, and what images of the registry are
+// called.
+func (w *documentWriter) addons(c *Cluster) {
+	if n := c.Addons.NFS; n.Enabled {
+		w.put(true, "spec", "addons", "nfs", "enabled")
+		w.put(n.Server, "spec", "addons", "nfs", "server")
+	}
+	if r := c.Addons.Registry; r.Enabled {
+		w.put(true, "spec", "addons", "registry", "enabled")
+		w.put(r.Host, "spec", "addons", "registry", "host")
+		w.put(c.registryClass(), "spec", "addons", "registry", "storageClass")
 	}
 }
 

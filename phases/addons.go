@@ -105,6 +105,9 @@ func isCore(addon string) bool {
 	return slices.Contains([]string{"kube-proxy", "calico", "flannel", "coredns"}, addon)
 }
 
+// registryAddon is the one that nodes know, too.
+const registryAddon = "registry"
+
 // Enabled tells whether a cluster has an addon of kubewright's.
 func Enabled(c *cluster.Cluster, addon string) bool {
 	switch addon {
@@ -112,6 +115,16 @@ func Enabled(c *cluster.Cluster, addon string) bool {
 		return true
 	case "calico", "flannel":
 		return c.Network.CNI == addon
+	case "local-path":
+		return c.Addons.LocalPath.Enabled
+	case "metallb":
+		return c.Addons.MetalLB.Enabled
+	case "metrics-server":
+		return c.Addons.MetricsServer.Enabled
+	case "nfs":
+		return c.Addons.NFS.Enabled
+	case registryAddon:
+		return c.Addons.Registry.Enabled
 	}
 	return false
 }
@@ -121,11 +134,22 @@ func addonSet(a addons.Addon) (plan.Set, error) {
 	set := plan.Set{
 		Name: a.Name, After: a.After,
 		Objects: func(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
-			return addons.Render(a, params(c, w), w.Manifests[a.Manifest])
+			p := params(c, w)
+			if a.Certificate != nil {
+				var err error
+				p.CA = w.PKI.Kubernetes.CertPEM()
+				if p.Certificate, err = addonCertificate(c, a, w); err != nil {
+					return nil, err
+				}
+			}
+			return addons.Render(a, p, w.Manifests[a.Manifest])
 		},
 	}
 	if a.Manifest != "" {
 		set.Manifests = []string{a.Manifest}
+	}
+	if a.Certificate != nil {
+		set.Reads = []plan.Ref{certificateRef(*a.Certificate)}
 	}
 	for _, r := range a.Ready {
 		kinds := map[string]plan.ConditionKind{"Deployment": plan.DeploymentAvailable, "DaemonSet": plan.DaemonSetReady}
@@ -145,7 +169,8 @@ func params(c *cluster.Cluster, w plan.World) addons.Params {
 	p := addons.Params{
 		Release: c.Release, APIServer: c.NodeEndpoint.URL(), PodCIDR: c.Network.PodCIDR,
 		DNSServiceIP: c.Network.DNSServiceIP, DNSDomain: c.Network.DNSDomain,
-		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU, Addons: c.Addons.Addons,
+		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU,
+		Addons: c.Addons.Addons, Nodes: len(c.Workers()), RegistryIP: c.RegistryIP(), BGPPasswords: c.Addons.BGPPasswords,
 	}
 	var kernels []string
 	smallest := 0

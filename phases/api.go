@@ -156,7 +156,11 @@ func nodeObjects(_ *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured
 		}
 		if h.Has(inventory.RoleControlPlane) {
 			labels["node-role.kubernetes.io/control-plane"] = ""
-			labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
+			// kubeadm sets it on all control planes. One that runs pods of users has services for load
+			// balancers, too; of a single node these would get no traffic at all.
+			if !h.Has(inventory.RoleWorker) {
+				labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
+			}
 		}
 		// An empty map would still be ours in the API's eyes.
 		if len(labels) > 0 {

@@ -19,8 +19,9 @@ func hostPrep() plan.Phase {
 		On:    inventory.Everyone,
 		After: []plan.Edge{plan.AllHosts("authorities")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
-			if !runsPods(t.Host) {
-				return []resource.Resource{marker(c, t)}, nil
+			served, err := nfsServer(c, t)
+			if err != nil || !runsPods(t.Host) {
+				return append([]resource.Resource{marker(c, t)}, served...), err
 			}
 			modules := templates.Modules(c.Network.ProxyMode)
 			sysctls := templates.Sysctls(c.Network.PodCIDR.Addr().Is6())
@@ -47,7 +48,7 @@ func hostPrep() plan.Phase {
 			if !t.Facts.Container {
 				want = append(want, resource.Link{Path: "/etc/systemd/system/swap.target", Target: "/dev/null"}, resource.SwapOff{})
 			}
-			return want, nil
+			return append(want, served...), nil
 		},
 	}
 }

@@ -50,8 +50,32 @@ func TestTaintsOfNodes(t *testing.T) {
 	}
 }
 
-// taintsInAPI are the taints of the Node that the nodes phase wants.
-func taintsInAPI(t *testing.T, m machine) []string {
+// A control plane takes no part in load balancing, as kubeadm has it, but where it runs pods of users: of a
+// single node a service for load balancers would get no traffic at all.
+func TestExclusionFromLoadBalancers(t *testing.T) {
+	const label = "node.kubernetes.io/exclude-from-external-load-balancers"
+	for _, test := range []struct {
+		roles    []inventory.Role
+		excluded bool
+	}{
+		{[]inventory.Role{inventory.RoleControlPlane}, true},
+		{[]inventory.Role{inventory.RoleControlPlane, inventory.RoleEtcd, inventory.RoleWorker}, false},
+		{[]inventory.Role{inventory.RoleWorker}, false},
+	} {
+		m := newMachine(t, "w1", "vm")
+		m.host.Roles = test.roles
+		labels := nodeInAPI(t, m).GetLabels()
+		if _, excluded := labels[label]; excluded != test.excluded {
+			t.Errorf("%v: labels %v", test.roles, labels)
+		}
+		if _, plane := labels["node-role.kubernetes.io/control-plane"]; plane != m.host.Has(inventory.RoleControlPlane) {
+			t.Errorf("%v: labels %v", test.roles, labels)
+		}
+	}
+}
+
+// nodeInAPI is the Node that the nodes phase wants.
+func nodeInAPI(t *testing.T, m machine) *unstructured.Unstructured {
 	t.Helper()
 	for _, p := range phases.All() {
 		if p.Name != "nodes" {
@@ -61,20 +85,26 @@ func taintsInAPI(t *testing.T, m machine) []string {
 		if err != nil || len(objects) != 1 {
 			t.Fatalf("%d objects, error %v", len(objects), err)
 		}
-		var taints []string
-		entries, _, err := unstructured.NestedSlice(objects[0].Object, "spec", "taints")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, entry := range entries {
-			fields := entry.(map[string]any)
-			value, _ := fields["value"].(string)
-			taints = append(taints, fmt.Sprintf("%s=%s:%s", fields["key"], value, fields["effect"]))
-		}
-		return taints
+		return objects[0]
 	}
 	t.Fatal("there is no phase nodes")
 	return nil
+}
+
+// taintsInAPI are the taints of the Node that the nodes phase wants.
+func taintsInAPI(t *testing.T, m machine) []string {
+	t.Helper()
+	var taints []string
+	entries, _, err := unstructured.NestedSlice(nodeInAPI(t, m).Object, "spec", "taints")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		fields := entry.(map[string]any)
+		value, _ := fields["value"].(string)
+		taints = append(taints, fmt.Sprintf("%s=%s:%s", fields["key"], value, fields["effect"]))
+	}
+	return taints
 }
 
 // taintsAtRegistration are the taints in the configuration of the host's kubelet.

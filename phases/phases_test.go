@@ -19,6 +19,7 @@ import (
 	"kubewright/internal/sh"
 	"kubewright/inventory"
 	"kubewright/phases"
+	"kubewright/spec"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -68,6 +69,11 @@ func TestLawOfChanges(t *testing.T) {
 					m.artifacts[name] = a
 				}
 			}
+		},
+		"a registry": func(m *machine) { m.cluster.Addons.Registry = spec.Registry{Enabled: true, Host: "registry.internal"} },
+		"serves NFS": func(m *machine) {
+			m.cluster.Addons.NFS = spec.NFS{Enabled: true, Server: "10.111.0.11", Path: "/srv/nfs"}
+			m.cluster.Addons.NFSHost = "cp1"
 		},
 		"no mirror":     func(m *machine) { m.cluster.Artifacts.RegistryMirrors = nil },
 		"no more a cp":  func(m *machine) { m.host.Roles = m.host.Roles[:0]; m.host.Roles = append(m.host.Roles, "worker") },

@@ -20,6 +20,7 @@ const (
 	containerdConfig = "/etc/containerd/config.toml"
 	containerdUnit   = "/etc/systemd/system/containerd.service"
 	registriesDir    = "/etc/containerd/certs.d"
+	containersCerts  = "/etc/containers/certs.d"
 )
 
 // runtime installs containerd and runc, and has containerd pull from the mirrors.
@@ -78,6 +79,30 @@ func registryHosts(c *cluster.Cluster) ([]resource.Resource, error) {
 		file := templates.RegistryHostsPath(registry)
 		// Secret, for a host's own may have a header that logs in.
 		want = append(want, resource.Dir{Path: path.Dir(file)}, resource.File{Path: file, Content: hosts, Secret: true})
+	}
+	registry, err := clusterRegistry(c)
+	return append(want, registry...), err
+}
+
+// clusterRegistry has containerd find the registry inside the cluster, which it reaches by the address of the
+// service and knows by the cluster's authority; and podman, buildah and skopeo trust it by name and by address.
+func clusterRegistry(c *cluster.Cluster) ([]resource.Resource, error) {
+	if !Enabled(c, registryAddon) {
+		return nil, nil
+	}
+	host, authority := c.Addons.Registry.Host, pkiDir+"/ca.crt"
+	hosts, err := templates.ClusterRegistryHosts(templates.ClusterRegistryHostsData{Address: c.RegistryIP(), CAPath: authority})
+	if err != nil {
+		return nil, err
+	}
+	file := templates.RegistryHostsPath(host)
+	want := []resource.Resource{
+		resource.Dir{Path: path.Dir(file)}, resource.File{Path: file, Content: hosts, Secret: true},
+		resource.Dir{Path: "/etc/containers"}, resource.Dir{Path: containersCerts},
+	}
+	for _, name := range []string{host, c.RegistryIP().String()} {
+		dir := containersCerts + "/" + name
+		want = append(want, resource.Dir{Path: dir}, resource.Link{Path: dir + "/ca.crt", Target: authority})
 	}
 	return want, nil
 }

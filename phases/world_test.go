@@ -227,6 +227,7 @@ func (m machine) bare(t testing.TB) *memhost.Host {
 		h.Swaps = []string{"/dev/vda2"}
 	}
 	h.Unit("sshd.service", memhost.Unit{Active: "active", Enabled: true})
+	h.Unit("nfs-server.service", memhost.Unit{Active: "inactive"}) // of a package
 	return h
 }
 

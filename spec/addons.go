@@ -204,6 +204,9 @@ type LocalPath struct {
 	ReclaimPolicy string `yaml:"reclaimPolicy" rule:"enum=Delete|Retain,default=Delete"`
 }
 
+// Default reports whether claims that name no class get volumes of this one.
+func (l LocalPath) Default() bool { return l.Enabled && (l.DefaultClass == nil || *l.DefaultClass) }
+
 // NFS provides volumes of an NFS server, and installs what nodes need to mount them.
 type NFS struct {
 	// Enabled installs it.

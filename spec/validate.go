@@ -31,6 +31,10 @@ func (f *File) validate() Faults {
 	v.rollout()
 	v.customAddons()
 	v.inventory()
+	v.metalLB()
+	v.localPath()
+	v.nfs()
+	v.registry()
 	for i, name := range f.Spec.Preflight.Ignore {
 		if name == "" {
 			v.Refuse(at("preflight", "ignore").Index(i), "the name of a check must not be empty")

@@ -128,6 +128,12 @@ func TestKubeProxy(t *testing.T) {
 	if c := config(d); c.Conntrack.MaxPerCore != nil || c.BindAddress != "0.0.0.0" || c.Mode != "iptables" || c.ClusterCIDR != "10.244.0.0/16" {
 		t.Errorf("configuration %+v", c)
 	}
+	if out, err := KubeProxyConfig(KubeProxyData{PodCIDR: d.PodCIDR, Mode: "ipvs", StrictARP: true}); err != nil || !strings.Contains(string(out), "strictARP: true") {
+		t.Errorf("ipvs with strict ARP: %v\n%s", err, out)
+	}
+	if out, err := KubeProxyConfig(KubeProxyData{PodCIDR: d.PodCIDR, Mode: "iptables", StrictARP: true}); err != nil || strings.Contains(string(out), "ipvs") {
+		t.Errorf("iptables has no use of strict ARP: %v\n%s", err, out)
+	}
 	d.ContainerHosts, d.Patch = true, map[string]any{"iptables": map[string]any{"masqueradeAll": true}}
 	if c := config(d); *c.Conntrack.MaxPerCore != 0 || !c.IPTables.MasqueradeAll {
 		t.Errorf("configuration in containers %+v", c)
@@ -371,6 +377,24 @@ func TestRegistryHosts(t *testing.T) {
 	for _, bad := range []string{"", "../../etc", "a/b", "a b", "x:y"} {
 		if _, err := RegistryHosts(RegistryHostsData{Registry: bad}); err == nil {
 			t.Errorf("registry %q renders", bad)
+		}
+	}
+}
+
+func TestClusterRegistryHosts(t *testing.T) {
+	out, err := ClusterRegistryHosts(ClusterRegistryHostsData{Address: netip.MustParseAddr("fd00::b"), CAPath: "/ca.crt"})
+	if err != nil || !strings.Contains(string(out), `"https://[fd00::b]"`) {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	if _, err := ClusterRegistryHosts(ClusterRegistryHostsData{CAPath: "/ca.crt"}); err == nil {
+		t.Error("a registry without an address renders")
+	}
+}
+
+func TestNFSExports(t *testing.T) {
+	for _, bad := range []NFSExportsData{{Path: "/x"}, {Clients: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}} {
+		if _, err := NFSExports(bad); err == nil {
+			t.Errorf("%+v renders", bad)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 )
@@ -59,6 +60,24 @@ func RegistryHosts(d RegistryHostsData) ([]byte, error) {
 		data.Endpoints = append(data.Endpoints, endpoint)
 	}
 	return render("hosts.toml.tmpl", data)
+}
+
+// ClusterRegistryHostsData is where the registry inside the cluster is.
+type ClusterRegistryHostsData struct {
+	Address netip.Addr // of its service
+	CAPath  string     // the file with the authority of its certificate
+}
+
+// ClusterRegistryHosts renders the hosts.toml of the registry inside the cluster, which serves HTTPS on port 443.
+func ClusterRegistryHosts(d ClusterRegistryHostsData) ([]byte, error) {
+	if !d.Address.IsValid() {
+		return nil, fmt.Errorf("registry inside the cluster: it has no address: the service network is too small")
+	}
+	url := "https://" + d.Address.String()
+	if d.Address.Is6() {
+		url = "https://[" + d.Address.String() + "]"
+	}
+	return render("cluster-registry-hosts.toml.tmpl", struct{ Server, CAPath string }{url, d.CAPath})
 }
 
 // mirrorEndpoint is the API root of a mirror: the distribution API has /v2 before the path, and

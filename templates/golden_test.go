@@ -233,14 +233,16 @@ func TestGoldenFiles(t *testing.T) {
 		"hosts.toml": must(RegistryHosts(RegistryHostsData{
 			Registry: "docker.io", Mirrors: []string{"http://10.111.0.2:5000/docker.io", "https://mirror.example/v2/hub/", "https://plain.example"},
 		})),
-		"hosts-without-mirror.toml": must(RegistryHosts(RegistryHostsData{Registry: "registry.k8s.io"})),
-		"modules-load.conf":         must(ModulesLoadConf(Modules("nftables"))),
-		"sysctl.conf":               must(SysctlConf(Sysctls(true))),
-		"haproxy.cfg":               must(HAProxyConfig(haproxyData())),
-		"keepalived.conf":           must(KeepalivedConfig(keepalivedData())),
-		"keepalived-ipv6.conf":      must(KeepalivedConfig(keepalivedIPv6())),
-		"keepalived-alone.conf":     must(KeepalivedConfig(keepalivedAlone())),
-		"keepalived-check.sh":       must(KeepalivedCheck(keepalivedIPv6())),
+		"hosts-of-cluster-registry.toml": must(ClusterRegistryHosts(ClusterRegistryHostsData{Address: addr("10.96.0.11"), CAPath: "/etc/kubernetes/pki/ca.crt"})),
+		"nfs.exports":                    must(NFSExports(NFSExportsData{Path: "/srv/nfs", Clients: []netip.Addr{addr("10.111.0.11"), addr("10.111.0.12")}})),
+		"hosts-without-mirror.toml":      must(RegistryHosts(RegistryHostsData{Registry: "registry.k8s.io"})),
+		"modules-load.conf":              must(ModulesLoadConf(Modules("nftables"))),
+		"sysctl.conf":                    must(SysctlConf(Sysctls(true))),
+		"haproxy.cfg":                    must(HAProxyConfig(haproxyData())),
+		"keepalived.conf":                must(KeepalivedConfig(keepalivedData())),
+		"keepalived-ipv6.conf":           must(KeepalivedConfig(keepalivedIPv6())),
+		"keepalived-alone.conf":          must(KeepalivedConfig(keepalivedAlone())),
+		"keepalived-check.sh":            must(KeepalivedCheck(keepalivedIPv6())),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.HasSuffix(name, ".toml") {

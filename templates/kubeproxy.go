@@ -22,6 +22,9 @@ type KubeProxyData struct {
 	// ContainerHosts: a node is itself a container, where the kernel's connection tracking limits
 	// cannot be written and kube-proxy would exit over them.
 	ContainerHosts bool
+	// StrictARP: in mode ipvs, a node answers no ARP for addresses of services, which that mode puts on an
+	// interface of every node.
+	StrictARP bool
 	// Patch is merged over the KubeProxyConfiguration as a JSON merge patch.
 	Patch map[string]any
 }

@@ -33,6 +33,7 @@ func Checks() []Check {
 		{Name: "modules", Short: "the kernel modules are there or can be loaded", run: eachNode(checkModules)},
 		{Name: "cgroups", Short: "control groups and their controllers are there", run: eachNode(checkCgroups)},
 		{Name: "commands", Short: "the commands we and the kubelet call are there", run: eachHost(checkCommands)},
+		{Name: "nfs", Short: "what mounts and serves NFS is there, if it is needed", run: eachHost(checkNFS)},
 		{Name: "cpu", Short: "there are enough processors", run: eachHost(checkCPU)},
 		{Name: "memory", Short: "there is enough memory", run: eachHost(checkMemory)},
 		{Name: "swap", Short: "swap is off or can be switched off", run: eachNode(checkSwap)},

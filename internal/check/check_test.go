@@ -122,7 +122,7 @@ func TestGoodWorld(t *testing.T) {
 
 // tables holds, for every check, worlds in which it has something to say.
 func tables() map[string][]faulty {
-	return mergeTables(machineTable(), diskTable(), identityTable(), networkTable(), foreignTable(), authorityTable(), reachTable(), endpointTable(), artifactsTable(), externalEtcdTable())
+	return mergeTables(machineTable(), diskTable(), identityTable(), networkTable(), foreignTable(), authorityTable(), reachTable(), endpointTable(), artifactsTable(), externalEtcdTable(), nfsTable())
 }
 
 func mergeTables(tables ...map[string][]faulty) map[string][]faulty {

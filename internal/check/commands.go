@@ -82,6 +82,18 @@ func checkCommands(t *T, h Host, f facts.Facts) {
 		"neither iptables nor nft is there; the kubelet marks its own rules with iptables")
 }
 
+// checkNFS refuses hosts without the packages of NFS: kubewright installs none of the system's.
+func checkNFS(t *T, h Host, f facts.Facts) {
+	if t.NFS && !h.etcdOnly() {
+		names, remedy := missing(f, []command{{"mount.nfs", "nfs-common", "nfs-utils"}})
+		t.Requiref(len(names) == 0, remedy, "the kubelet cannot mount volumes of NFS: %s is missing", strings.Join(names, ", "))
+	}
+	if t.NFSHost == h.Name {
+		names, remedy := missing(f, []command{{"exportfs", "nfs-kernel-server", "nfs-utils"}})
+		t.Requiref(len(names) == 0, remedy, "the host is to be an NFS server: %s is missing", strings.Join(names, ", "))
+	}
+}
+
 // missing returns the commands that the host lacks and how to get them.
 func missing(f facts.Facts, commands []command) (names []string, remedy string) {
 	packages := map[string]bool{}

@@ -27,6 +27,9 @@ type World struct {
 	// BalancerPorts are the ports, on loopback, of the load balancer that every node has; nil where
 	// it has none.
 	BalancerPorts []int
+	// NFS says that pods mount volumes of NFS, and NFSHost which host serves them; "": none of them.
+	NFS     bool
+	NFSHost string
 	// EvictionSet says that the kubelet configuration sets evictionHard, so that
 	// the default of 10 and 15 % of the disk does not apply.
 	EvictionSet bool

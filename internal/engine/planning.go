@@ -192,6 +192,7 @@ func (s *Session) checkWorld() check.World {
 		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Traces: map[string]check.Traces{}, Ignore: s.ignored(),
 		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.APIPort,
 	}
+	w.NFS, w.NFSHost = s.Cluster.Addons.NFS.Enabled, s.Cluster.Addons.NFSHost
 	if s.Cluster.LocalBalancer {
 		w.BalancerPorts = []int{cluster.LocalBalancerPort, cluster.LocalBalancerHealthPort}
 	}

@@ -1,0 +1,47 @@
+package cluster
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"kubewright/spec"
+)
+
+// RegistryIP is the address of the service of the registry inside the cluster: the eleventh of the service
+// network, next to that of the DNS service, in the part that Kubernetes gives to nobody by itself where the
+// network is not a very small one.
+func (c *Cluster) RegistryIP() netip.Addr { return nth(c.Network.ServiceCIDR, 11) }
+
+// registryClass is the StorageClass that the registry keeps its images in.
+func (c *Cluster) registryClass() string {
+	if class := c.Addons.Registry.StorageClass; class != "" || !c.Addons.LocalPath.Default() {
+		return cmp.Or(class, c.Addons.NFS.ClassName)
+	}
+	return c.Addons.LocalPath.ClassName
+}
+
+// nfs is where volumes of NFS are, with addresses in place of the names of hosts; host is the one that the user
+// names as the server.
+func (r *resolver) nfs() (n spec.NFS, host string) {
+	n = r.written.Addons.NFS
+	resolved := func(server string) (address, name string) {
+		for _, p := range r.placed {
+			if p.NodeIP.IsValid() && p.Name == strings.ToLower(server) {
+				return p.NodeIP.String(), p.Name
+			}
+		}
+		return server, ""
+	}
+	n.Server, host = resolved(n.Server)
+	n.Volumes = slices.Clone(n.Volumes)
+	for i := range n.Volumes {
+		n.Volumes[i].Server, _ = resolved(n.Volumes[i].Server)
+		n.Volumes[i].Server = cmp.Or(n.Volumes[i].Server, n.Server)
+	}
+	if !n.Enabled {
+		host = ""
+	}
+	return n, host
+}
