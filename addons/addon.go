@@ -32,7 +32,7 @@ type Addon struct {
 	// Builtin names what kubewright renders itself, see builtin.go.
 	Builtin string `json:"builtin"`
 	// Images are the components of the catalogue whose images the objects use; no others may.
-	Images   []string `json:"images"`
+	Images []string `json:"images"`
 	// Definitions names the CustomResourceDefinitions of the manifest that the overlay changes.
 	Definitions []string `json:"definitions"`
 	Requires    Requires `json:"requires"`

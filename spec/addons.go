@@ -207,7 +207,7 @@ type LocalPath struct {
 // Default reports whether claims that name no class get volumes of this one.
 func (l LocalPath) Default() bool { return l.Enabled && (l.DefaultClass == nil || *l.DefaultClass) }
 
-// NFS provides volumes of an NFS server, and installs what nodes need to mount them.
+// NFS provides volumes of an NFS server. Nodes need their system's package for mounting them.
 type NFS struct {
 	// Enabled installs it.
 	Enabled bool `yaml:"enabled"`
