@@ -66,6 +66,17 @@ spec:
     digests: digests.lock
     delivery: auto
     registryMirrors: {registry.k8s.io: ["http://10.111.0.2:5000/v2/registry.k8s.io"]}
+  addons:
+    metallb:
+      enabled: true
+      pools: [{name: a, addresses: [10.9.0.0/24]}]
+      l2: [{pools: [a], interfaces: [eth0], nodeSelector: {a: b}}]
+      bgp:
+        peers: [{name: r, address: 10.111.0.1, asn: 64512, nodeSelector: {a: b}, passwordFile: bgp-password}]
+        advertisements: [{pools: [a], peers: [r], communities: ["65535:65282"], nodeSelector: {a: b}}]
+    localPath: {enabled: true, path: /data, className: disks, reclaimPolicy: Retain}
+    nfs: {enabled: true, server: nas.example.com, path: /export, className: nfs, reclaimPolicy: Delete, volumes: [{name: v, path: /export/v, server: 10.9.9.9, capacity: 1Gi}]}
+    registry: {enabled: true, host: images.example.com, size: 10Gi, storageClass: disks}
   preflight: {ignore: [memory]}
   rollout: {workers: {maxUnavailable: "25%", drain: auto, drainTimeout: 5m}}
   ssh: LOGIN
@@ -241,7 +252,7 @@ func TestHostileTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	const digests = "apiVersion: kubewright.io/v1alpha1\nkind: Lock\nfiles: {\"https://dl.k8s.io/x\": \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}\n"
-	inside := map[string]string{"cluster.yaml": filled(everything), "digests.lock": digests}
+	inside := map[string]string{"cluster.yaml": filled(everything), "digests.lock": digests, "bgp-password": "x"}
 	outside := map[string]string{"cluster.yaml": apart, "hosts.yaml": filled(apartHosts)}
 	wanted := map[string]bool{}
 	for _, path := range slices.Concat(textPaths("Cluster", reflect.TypeFor[spec.File]()), textPaths("Inventory", reflect.TypeFor[inventory.File]())) {
@@ -401,7 +412,7 @@ func (s *script) plan(t *testing.T, c *cluster.Cluster, name string) {
 // objects makes the API objects of the cluster that need no manifest of upstream's.
 func (s *script) objects(t *testing.T, m machine, name string) {
 	t.Helper()
-	w := plan.World{Scope: m.cluster.Hosts, Targets: map[string]plan.Target{}}
+	w := plan.World{Env: env(), Scope: m.cluster.Hosts, Targets: map[string]plan.Target{}}
 	for _, h := range m.cluster.Hosts {
 		m.host = h
 		w.Targets[h.Name] = m.target(t, true)
