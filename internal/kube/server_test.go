@@ -56,6 +56,7 @@ func TestRealAPIServer(t *testing.T) {
 	t.Run("Remove", func(t *testing.T) { testRemove(t, w) })
 	t.Run("Conditions", func(t *testing.T) { testConditions(t, w) })
 	t.Run("Verify", func(t *testing.T) { testVerify(t, w) })
+	t.Run("Try", func(t *testing.T) { testTry(t, w) })
 	t.Run("Restart", func(t *testing.T) { testRestart(t, w) })
 }
 

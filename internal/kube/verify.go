@@ -49,6 +49,15 @@ const (
 	CheckDNS          = "dns"                 // a service name, asked from the node through the service address
 	CheckPodNetwork   = "pod network"         // TCP from the node to every CoreDNS pod
 	CheckSystemPods   = "system pods"         // every pod in kube-system works
+
+	CheckNamespace     = "own namespace"  // that of the checks below: made, and deleted again; it is told of when that fails
+	CheckServices      = "services"       // a pod reaches one on another node through the address of a service
+	CheckNetworkPolicy = "network policy" // a pod does not reach another one any more once that is denied
+	CheckLoadBalancer  = "load balancer"  // a service gets an address of a pool, and answers there
+	CheckIngress       = "ingress"        // the ingress controller routes a host name to a service
+	CheckMetrics       = "metrics"        // every node is measured, and so are pods
+	CheckStorage       = "storage"        // what one pod writes to a volume that was claimed, the next one reads; for each class
+	CheckRegistry      = "registry"       // an image is pushed to the registry in the cluster, and a pod runs from it
 )
 
 // Check is the outcome of one functional check.
