@@ -13,14 +13,18 @@ import (
 func newVerifyCommand() *cobra.Command {
 	flags := &runFlags{}
 	var patience time.Duration
+	var quick bool
 	cmd := onCluster(flags, &cobra.Command{
 		Use:   "verify",
 		Short: "Check from the inside that the cluster works",
 		Long: `Checks from every node: the node is Ready, its kubelet and API server answer with verified
-certificates, cluster DNS answers through its service, pods on other nodes are reached.`,
+certificates, cluster DNS answers through its service, pods on other nodes are reached.
+
+Then it tries what is enabled, with pods in a namespace of its own that is deleted again: services, network
+policy, load balancer, ingress, metrics, storage, registry. This is left out with --quick or --limit.`,
 		Example: `  kubewright verify -f cluster.yaml --patience 1m`,
 	}, func(ctx context.Context, r *run) (*result, error) {
-		checks, stats, err := r.Verify(ctx, patience)
+		checks, stats, err := r.Verify(ctx, patience, quick)
 		r.stats = stats
 		if err != nil {
 			return nil, err
@@ -29,6 +33,7 @@ certificates, cluster DNS answers through its service, pods on other nodes are r
 	})
 	flags.addScope(cmd)
 	cmd.Flags().DurationVar(&patience, "patience", 0, "repeat failing checks for this long")
+	cmd.Flags().BoolVar(&quick, "quick", false, "only look: make no pods to try services, storage and what else is enabled")
 	return cmd
 }
 

@@ -14,9 +14,10 @@ import (
 )
 
 // Verify checks the cluster from the inside: nodes, API servers, kubelets, names and pods,
-// seen from every node in the scope. Its verdict is in the checks; the error says that they
-// could not be made.
-func (e *Engine) Verify(ctx context.Context, patience time.Duration) (_ []kube.Check, _ []Stats, err error) {
+// seen from every node in the scope. Unless it is to be quick, or the scope is not the whole cluster, what is enabled is
+// tried as well, with objects that are deleted again. Its verdict is in the checks; the error says that
+// they could not be made.
+func (e *Engine) Verify(ctx context.Context, patience time.Duration, quick bool) (_ []kube.Check, _ []Stats, err error) {
 	defer e.begin("verify")(&err)
 	s, err := e.existing(ctx)
 	if err != nil {
@@ -24,7 +25,23 @@ func (e *Engine) Verify(ctx context.Context, patience time.Duration) (_ []kube.C
 	}
 	defer s.Close()
 	checks, err := s.verify(ctx, patience)
+	if err == nil && !quick && len(s.wanted()) == len(s.Cluster.Hosts) && s.Cluster.Network.CNI != "none" {
+		var tried []kube.Check
+		tried, err = s.try(ctx, patience)
+		checks = append(checks, tried...)
+	}
 	return checks, s.stats(), err
+}
+
+// try makes the checks that need pods of their own.
+func (s *Session) try(ctx context.Context, patience time.Duration) ([]kube.Check, error) {
+	client, err := s.chooseAPI(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in := trialOf(s.Cluster)
+	in.Timeout, in.Nodes = max(trialTimeout, patience), s.verifyNodes()
+	return client.Try(ctx, in), ctx.Err()
 }
 
 func (s *Session) verify(ctx context.Context, patience time.Duration) ([]kube.Check, error) {
@@ -35,15 +52,20 @@ func (s *Session) verify(ctx context.Context, patience time.Duration) ([]kube.Ch
 	network := s.Cluster.Network
 	in := kube.VerifyInput{
 		DNSServiceIP: network.DNSServiceIP, APIServiceIP: network.APIServiceIP,
-		DNSDomain: network.DNSDomain, APIPort: s.Cluster.APIPort, Patience: patience,
-	}
-	for _, m := range s.wanted() {
-		if !inventory.Nodes(m.Host) {
-			continue
-		}
-		in.Nodes = append(in.Nodes, kube.VerifyNode{Name: m.Name, IP: m.NodeIP, ControlPlane: m.Has(inventory.RoleControlPlane), Dial: s.dialVia(m)})
+		DNSDomain: network.DNSDomain, APIPort: s.Cluster.APIPort, Patience: patience, Nodes: s.verifyNodes(),
 	}
 	return append(s.verifyEtcd(ctx), client.Verify(ctx, in)...), nil
+}
+
+// verifyNodes are the nodes in the scope, and the ways to them.
+func (s *Session) verifyNodes() []kube.VerifyNode {
+	var nodes []kube.VerifyNode
+	for _, m := range s.wanted() {
+		if inventory.Nodes(m.Host) {
+			nodes = append(nodes, kube.VerifyNode{Name: m.Name, IP: m.NodeIP, ControlPlane: m.Has(inventory.RoleControlPlane), Dial: s.dialVia(m)})
+		}
+	}
+	return nodes
 }
 
 // verifyPatience is how long an apply repeats a failing check: endpoints and routes of what
