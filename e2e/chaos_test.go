@@ -147,7 +147,7 @@ func (c *chaos) bringUp(t *testing.T, kills int) {
 	}
 	c.tool(t, "apply", "--yes").want(t, exitDone)
 	c.wantEmptyPlan(t)
-	c.tool(t, "verify", "--patience", "1m").want(t, exitDone)
+	c.tool(t, "verify", "--quick", "--patience", "1m").want(t, exitDone)
 	for _, n := range c.nodes(t) {
 		if now := c.on(t, n.Name, "sha256sum </etc/kubernetes/pki/ca.crt"); ca != "" && now != ca {
 			t.Errorf("%s has the authority %s, not %s", n.Name, now, ca)

@@ -93,7 +93,7 @@ func (l *lab) wantWhole(t testing.TB, nodes int, members ...string) {
 func (l *lab) wantNothingToDo(t testing.TB, members int) {
 	t.Helper()
 	l.wantEmptyPlan(t)
-	l.tool(t, "verify", "--patience", "1m").want(t, exitDone).says(t, fmt.Sprintf("%d voters", members))
+	l.tool(t, "verify", "--quick", "--patience", "1m").want(t, exitDone).says(t, fmt.Sprintf("%d voters", members))
 }
 
 // wantReadyNodes waits until the cluster has so many nodes, and all of them are Ready.
@@ -203,7 +203,7 @@ func (d death) happens(t *testing.T, c *cluster, namespace string) {
 		}
 		w.wantAll(t)
 	}
-	c.tool(t, "verify", "--patience", "2m").want(t, exitDone)
+	c.tool(t, "verify", "--quick", "--patience", "2m").want(t, exitDone)
 }
 
 // alive waits until a node is Ready, and its kubelet has said so after a time.

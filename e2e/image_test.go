@@ -32,12 +32,29 @@ func (l *lab) provideImage(t testing.TB) {
 	if strings.Contains(string(content), registry) {
 		return
 	}
-	archive := imageArchive(t)
+	archive := imageArchive(t, image, l.verifyImage(t))
 	for _, n := range l.nodes(t) {
 		if _, err := l.ssh(t.Context(), n.Name, bytes.NewReader(archive), "/usr/local/bin/ctr", "-n", "k8s.io", "images", "import", "-"); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// verifyImage is the name of the image with which verify tries what is enabled.
+func (l *lab) verifyImage(t testing.TB) string {
+	t.Helper()
+	var images []struct{ Name, Component string }
+	r := kubewright(t, "images", "list", "-f", l.file(), "-o", "json").want(t, exitDone)
+	if err := json.Unmarshal([]byte(r.stdout), &images); err != nil {
+		t.Fatalf("images list: %v\n%s", err, r)
+	}
+	for _, i := range images {
+		if i.Component == "verify" {
+			return i.Name
+		}
+	}
+	t.Fatalf("no image is the one of verify\n%s", r)
+	return ""
 }
 
 // loadImages puts the images of the archives in KUBEWRIGHT_E2E_IMAGES, those that cannot be built, into
@@ -60,8 +77,16 @@ var loadImages = sync.OnceValue(func() error {
 // needsImage skips a test whose labs could not pull an image, of a name that begins like this.
 func needsImage(t *testing.T, name string) {
 	t.Helper()
+	if !hasImage(t, name) {
+		t.Skipf("%s... is not among the artifacts, as it cannot be built: put an archive of it into a folder and name that in KUBEWRIGHT_E2E_IMAGES, or reach upstream's", name)
+	}
+}
+
+// hasImage tells whether labs could pull an image, of a name that begins like this.
+func hasImage(t testing.TB, name string) bool {
+	t.Helper()
 	if artifacts() == "" {
-		return
+		return true
 	}
 	if err := loadImages(); err != nil {
 		t.Fatal(err)
@@ -70,13 +95,11 @@ func needsImage(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains("\n"+string(images), "\n"+name) {
-		t.Skipf("%s... is not among the artifacts, as it cannot be built: put an archive of it into a folder and name that in KUBEWRIGHT_E2E_IMAGES, or reach upstream's", name)
-	}
+	return strings.Contains("\n"+string(images), "\n"+name)
 }
 
-// imageArchive builds the image as `docker save` writes it: one layer with the program in it.
-func imageArchive(t testing.TB) []byte {
+// imageArchive builds the image as `docker save` writes it, under some names: one layer with the program in it.
+func imageArchive(t testing.TB, names ...string) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "verifyserver")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "../cmd/verifyserver")
@@ -94,7 +117,7 @@ func imageArchive(t testing.TB) []byte {
 		"config": map[string]any{"Entrypoint": []string{testserver}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
 	})
-	manifest := encoded(t, []any{map[string]any{"Config": "config.json", "RepoTags": []string{image}, "Layers": []string{"layer.tar"}}})
+	manifest := encoded(t, []any{map[string]any{"Config": "config.json", "RepoTags": names, "Layers": []string{"layer.tar"}}})
 	return tarball(t, packed{"layer.tar", 0o644, layer}, packed{"config.json", 0o644, config}, packed{"manifest.json", 0o644, manifest})
 }
 

@@ -47,7 +47,7 @@ func TestKilledRun(t *testing.T) {
 		t.Errorf("the CA is %s, and was %q when runs were killed", c.caFingerprint(t), ca)
 	}
 	c.wantEmptyPlan(t)
-	c.tool(t, "verify", "--patience", "1m").want(t, exitDone)
+	c.tool(t, "verify", "--quick", "--patience", "1m").want(t, exitDone)
 	ns := c.namespace(t)
 	c.serverOnEach(t, ns)
 	c.wantMesh(t, ns)

@@ -27,7 +27,7 @@ func TestInventoryOfAnsible(t *testing.T) {
 	}
 	onCluster("apply", "-y").want(t, exitDone)
 	onCluster("plan", "--detailed-exitcode").want(t, exitDone)
-	onCluster("verify").want(t, exitDone)
+	onCluster("verify", "--quick").want(t, exitDone)
 
 	c := l.connect(t)
 	node, err := c.client.CoreV1().Nodes().Get(t.Context(), "worker1", metav1.GetOptions{})

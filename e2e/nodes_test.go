@@ -95,7 +95,7 @@ func TestRebootedNode(t *testing.T) {
 	c.power(t, "start", victim)
 	c.back(t, begun, victim)
 	c.wantMesh(t, ns)
-	c.tool(t, "verify", "--patience", "1m").want(t, exitDone)
+	c.tool(t, "verify", "--quick", "--patience", "1m").want(t, exitDone)
 	c.wantEmptyPlan(t)
 }
 
@@ -131,7 +131,7 @@ func TestDeletedNode(t *testing.T) {
 	c.back(t, begun, victim)
 	c.serverOnEach(t, ns)
 	c.wantMesh(t, ns)
-	c.tool(t, "verify", "--patience", "1m").want(t, exitDone)
+	c.tool(t, "verify", "--quick", "--patience", "1m").want(t, exitDone)
 	// What the deleted object carried beside what a kubelet may say of itself comes with an apply.
 	p := c.tool(t, "plan", "-o", "json").want(t, exitDone).plan(t)
 	if len(changedOn(p)) > 0 || len(p.Objects) > 1 || len(p.Objects) == 1 && p.Objects[0].Name != "Node "+victim {
@@ -157,7 +157,7 @@ func TestRebootedLab(t *testing.T) {
 	}
 	c.back(t, begun, all...)
 	c.wantMesh(t, ns)
-	c.tool(t, "verify", "--patience", "1m").want(t, exitDone)
+	c.tool(t, "verify", "--quick", "--patience", "1m").want(t, exitDone)
 	c.wantEmptyPlan(t)
 }
 

@@ -107,7 +107,7 @@ func TestReset(t *testing.T) {
 	}
 	again := c.connect(t)
 	again.wantEmptyPlan(t)
-	again.tool(t, "verify", "--patience", "1m").want(t, exitDone)
+	again.tool(t, "verify", "--quick", "--patience", "1m").want(t, exitDone)
 	again.provideImage(t)
 	ns := again.namespace(t)
 	again.serverOnEach(t, ns)

@@ -101,7 +101,7 @@ func TestTerraform(t *testing.T) {
 	x.run(t, "plan", "--detailed-exitcode").want(t, exitDone) // Terraform was not told to apply it
 	x.run(t, "apply", "--yes", "--terraform-apply").want(t, exitDone).says(t, "terraform_data.worker[1] will be created", "Resources: 1 added, 0 changed, 0 destroyed")
 	x.wantNodes(t, "cp1", "worker1", "worker2")
-	x.run(t, "verify").want(t, exitDone)
+	x.run(t, "verify", "--quick").want(t, exitDone)
 	x.run(t, "plan", "--detailed-exitcode").want(t, exitDone)
 
 	for _, n := range x.nodes(t) {

@@ -34,7 +34,7 @@ func TestVagrant(t *testing.T) {
 			t.Errorf("%s has no eth0 as with VirtualBox: %s", name, first)
 		}
 	}
-	v.kubewright(t, "verify").want(t, exitDone).says(t, "ok dns cp1", "ok pod network cp1")
+	v.kubewright(t, "verify", "--quick").want(t, exitDone).says(t, "ok dns cp1", "ok pod network cp1")
 	v.kubewright(t, "plan", "--detailed-exitcode").want(t, exitDone)
 
 	v.run(t, "destroy", "-f").want(t, exitDone)
