@@ -88,7 +88,7 @@ func TestManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"Thing apps/t", "Wide /w", "Wide apps/w", "CustomResourceDefinition /wides", "Secret own/c",
+		"Thing apps/t", "Wide /w", "Wide apps/w", "Secret own/c", "CustomResourceDefinition /wides",
 		"Pod apps/a", "Namespace /extra", "DeviceTaintRule /r",
 	}
 	if diff := cmp.Diff(want, ids(render(t, Source{Manifests: folder, Namespace: "apps"}, env()))); diff != "" {

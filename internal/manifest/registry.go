@@ -135,6 +135,9 @@ func (r ociReference) layer(ctx context.Context, repository *remote.Repository) 
 		if errors.Is(err, errdef.ErrNotFound) {
 			return ocispec.Descriptor{}, fmt.Errorf("%s: the registry does not have %s: correct the version or the digest", r.written, r.which())
 		}
+		if strings.Contains(err.Error(), "digest mismatch") { // oras compares, and has no value for this error
+			return ocispec.Descriptor{}, fmt.Errorf("%s: the registry sent another manifest: %w: do not use it unless you know why", r.written, err)
+		}
 		return ocispec.Descriptor{}, r.unreachable(err)
 	}
 	data, err := io.ReadAll(io.LimitReader(body, maxManifestSize))
@@ -165,7 +168,8 @@ func (r ociReference) layer(ctx context.Context, repository *remote.Repository) 
 func (r ociReference) unreachable(err error) error {
 	hint := ""
 	var response *errcode.ErrorResponse
-	if errors.As(err, &response) && (response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden) {
+	denied := errors.As(err, &response) && (response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden)
+	if denied || errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		hint = "log in with helm registry login " + r.repository.Registry
 	}
 	return &fault.Error{Kind: fault.Unreachable, Hint: hint, Err: fmt.Errorf("%s: the chart cannot be fetched: %w", r.written, err)}

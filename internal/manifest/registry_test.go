@@ -24,6 +24,7 @@ type fakeRegistry struct {
 	manifest, chart []byte
 	mediaType       string
 	login           string // "user:password", or "" for none
+	claims          string // the digest that it says the manifest has, "" for none
 }
 
 func newRegistry(t *testing.T, chart []byte) *fakeRegistry {
@@ -56,6 +57,9 @@ func (r *fakeRegistry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 	case request.URL.Path == "/v2/charts/web/manifests/1.2.3" || strings.HasPrefix(request.URL.Path, "/v2/charts/web/manifests/sha256:"):
 		w.Header().Set("Content-Type", r.mediaType)
+		if r.claims != "" {
+			w.Header().Set("Docker-Content-Digest", r.claims)
+		}
 		if _, err := w.Write(r.manifest); err != nil {
 			return
 		}
@@ -107,7 +111,7 @@ func TestRegistryRefuses(t *testing.T) {
 		"bad digest":        {Chart{Path: r.path("@sha256:1234")}, []string{`"sha256:1234" is not a digest`}},
 		"other algorithm":   {Chart{Path: r.path("@sha512:" + strings.Repeat("a", 128))}, []string{"is not a digest"}},
 		"no repository":     {Chart{Path: "oci://host", Version: "1.0.0"}, []string{"write oci://REGISTRY/REPOSITORY:VERSION"}},
-		"digest mismatch":   {Chart{Path: r.path("@" + other)}, []string{pushed, other}},
+		"digest mismatch":   {Chart{Path: r.path("@" + other)}, []string{"the registry sent another manifest", pushed, other}},
 		"version is gone":   {Chart{Path: r.path(""), Version: "1.2.4"}, []string{"the registry does not have 1.2.4"}},
 		"version of digest": {Chart{Path: r.path(":1.2.4@" + pushed)}, []string{"the chart there has version 1.2.3, and not 1.2.4"}},
 		"plus":              {Chart{Path: r.path(""), Version: "1.2.3+a"}, []string{"the registry does not have 1.2.3_a"}},
@@ -125,6 +129,8 @@ func TestHostileRegistry(t *testing.T) {
 		"an image": {func(t *testing.T, r *fakeRegistry) {
 			r.manifest = manifestOf(t, "application/vnd.oci.image.layer.v1.tar", r.chart)
 		}, []string{"it is not a chart (application/vnd.oci.image.manifest.v1+json)"}},
+		"other manifest": {func(_ *testing.T, r *fakeRegistry) { r.claims = digest.FromString("other").String() },
+			[]string{"the registry sent a manifest with the digest sha256:", "and not " + digest.FromString("other").String()}},
 		"no JSON": {func(_ *testing.T, r *fakeRegistry) { r.manifest = []byte("<html>") }, []string{"the manifest cannot be read"}},
 		"endless archive": {func(_ *testing.T, r *fakeRegistry) {
 			r.manifest = fmt.Appendf(nil, `{"layers": [{"mediaType": %q, "digest": %q, "size": 1099511627776}]}`, chartLayer, digest.FromString("x"))
