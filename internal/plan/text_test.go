@@ -73,6 +73,8 @@ func everything() Plan {
 			{Phase: "bootstrap", Unknown: "known after the control plane is up", Changes: []ObjectChange{{Name: "ConfigMap kube-system/kubeadm-config", Create: true}}},
 			{Phase: "dns", Changes: []ObjectChange{{Name: "Deployment kube-system/coredns", Fields: []resource.Field{{Name: "spec.replicas", Old: "1", New: "2"}}}}},
 			{Phase: "network"},
+			{Phase: "addons", Addon: "metrics", Changes: []ObjectChange{{Name: "Deployment monitoring/old", Delete: true}, {Name: "Deployment monitoring/new", Create: true}}},
+			{Phase: "addons", Addon: "mine", Failed: errors.New("addon mine: a.yaml:2:\x1b[2J the Pod has no name")},
 		},
 	}
 }
@@ -128,6 +130,15 @@ func TestTextOfAnEmptyPlanSaysWhatMatters(t *testing.T) {
 	}
 	if got := p.Summary(); got != "Nothing to do: everything is as wanted." {
 		t.Errorf("summary: %s", got)
+	}
+}
+
+func TestPlanThatFailed(t *testing.T) {
+	if err := everything().Failed(); err == nil || !strings.Contains(err.Error(), "addon mine") {
+		t.Errorf("error is %v", err)
+	}
+	if err := (Plan{Objects: []Objects{{Addon: "metrics"}}}).Failed(); err != nil {
+		t.Errorf("error is %v", err)
 	}
 }
 
