@@ -116,7 +116,7 @@ func (c Chart) open(ctx context.Context, env Env) (load func() (*chart.Chart, er
 	default:
 		load = func() (*chart.Chart, error) { return loader.Load(c.Path) }
 	}
-	loaded, err := load()
+	loaded, err := quietly(load)
 	if err != nil {
 		if strings.Contains(err.Error(), "larger than the maximum size") || strings.Contains(err.Error(), "exceeds maximum decompressed size") {
 			err = fmt.Errorf("%w (of %d MiB): keep what is no part of it out with .helmignore", err, archive.MaxDecompressedChartSize>>20)
@@ -134,7 +134,7 @@ func (c Chart) usable(loaded *chart.Chart) error {
 	meta := loaded.Metadata
 	switch {
 	case meta.APIVersion != chart.APIVersionV1 && meta.APIVersion != chart.APIVersionV2:
-		return fmt.Errorf("Chart.yaml: apiVersion %q is not known here: use a chart of v1 or v2", meta.APIVersion)
+		return fmt.Errorf("the apiVersion %q in Chart.yaml is not known here: use a chart of v1 or v2", meta.APIVersion)
 	case meta.Type == "library":
 		return fmt.Errorf("%s is a library for other charts, it has no objects: name a chart that uses it", meta.Name)
 	case c.Version != "" && strings.TrimPrefix(c.Version, "v") != strings.TrimPrefix(meta.Version, "v"):

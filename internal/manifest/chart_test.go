@@ -172,7 +172,7 @@ func TestBrokenCharts(t *testing.T) {
 		want  []string
 	}{
 		"library":           {map[string]string{"Chart.yaml": meta + "type: library\n"}, []string{"x is a library for other charts"}},
-		"API version":       {map[string]string{"Chart.yaml": "apiVersion: v3\nname: x\nversion: 1.0.0\n"}, []string{`apiVersion "v3" is not known here`}},
+		"API version":       {map[string]string{"Chart.yaml": "apiVersion: v3\nname: x\nversion: 1.0.0\n"}, []string{`the apiVersion "v3" in Chart.yaml is not known here`}},
 		"Chart.yaml":        {map[string]string{"Chart.yaml": "name: [\n"}, []string{"Chart.yaml"}},
 		"dependency":        {map[string]string{"Chart.yaml": meta + "dependencies: [{name: part, version: 1.x}]\n", template: configMap("v")}, []string{"the chart x needs part 1.x, which is not in its charts/ folder: run helm dependency build"}},
 		"other dependency":  {map[string]string{"Chart.yaml": meta + "dependencies: [{name: part, version: 1.x}]\n", "charts/part/Chart.yaml": "apiVersion: v2\nname: part\nversion: 2.0.0\n"}, []string{"the chart x needs part 1.x, and has 2.0.0"}},

@@ -12,6 +12,7 @@ import (
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"kubewright/internal/objects"
@@ -32,7 +33,9 @@ func buildKustomization(folder string) ([]objects.Located, error) {
 	if err := (&kustomizations{seen: map[string]bool{}}).check(folder); err != nil {
 		return nil, err
 	}
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), root)
+	built, err := quietly(func() (resmap.ResMap, error) {
+		return krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), root)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, explainKustomize(err))
 	}
@@ -197,10 +200,10 @@ func (k *kustomizations) reference(r reference) error {
 }
 
 func (k *kustomizations) follow(target string) error {
-	if info, err := os.Stat(target); err != nil || !info.IsDir() {
-		return nil // a file of objects leads nowhere; kustomize says what is missing
+	if info, err := os.Stat(target); err == nil && info.IsDir() {
+		return k.check(target)
 	}
-	return k.check(target)
+	return nil // a file of objects leads nowhere; kustomize says what is missing
 }
 
 func (r reference) refuse() error {

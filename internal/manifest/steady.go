@@ -19,11 +19,11 @@ import (
 // certificates are the usual case. Helm keeps what an earlier installation made, by lookup; without a cluster,
 // there is nothing to be kept.
 func (r rendering) steady(ctx context.Context) ([]objects.Located, error) {
-	first, err := r.run(ctx, functions(0))
+	first, err := quietly(func() ([]objects.Located, error) { return r.run(ctx, functions(0)) })
 	if err != nil {
 		return nil, err
 	}
-	second, err := r.run(ctx, functions(1))
+	second, err := quietly(func() ([]objects.Located, error) { return r.run(ctx, functions(1)) })
 	if err != nil {
 		return nil, err
 	}
