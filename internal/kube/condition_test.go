@@ -40,6 +40,26 @@ spec:
     metadata: {labels: {app: agent}}
     spec: {containers: [{name: agent, image: "agent:1"}]}
 ---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: store, namespace: conditions}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: store}}
+  template:
+    metadata: {labels: {app: store}}
+    spec: {containers: [{name: store, image: "store:1"}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: by-hand, namespace: conditions}
+spec:
+  updateStrategy: {type: OnDelete}
+  selector: {matchLabels: {app: by-hand}}
+  template:
+    metadata: {labels: {app: by-hand}}
+    spec: {containers: [{name: store, image: "store:1"}]}
+---
 apiVersion: v1
 kind: Node
 metadata: {name: node1}
@@ -49,6 +69,9 @@ metadata: {name: node1}
 	}
 	daemonSet := func(status string) string {
 		return "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: agent, namespace: conditions}, status: {" + status + "}}"
+	}
+	statefulSet := func(name, status string) string {
+		return "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: " + name + ", namespace: conditions}, status: {" + status + "}}"
 	}
 	node := func(status, reason, message string) string {
 		return fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: node1}, status: {conditions: [{type: Ready, status: %q, reason: %s, message: %q}]}}",
@@ -81,6 +104,15 @@ metadata: {name: node1}
 			{daemonSet("observedGeneration: 1, desiredNumberScheduled: 3, currentNumberScheduled: 3, numberMisscheduled: 0, numberReady: 2, numberAvailable: 2, updatedNumberScheduled: 3"),
 				"on 3 of 3 nodes updated, available on 2"},
 		}, daemonSet("observedGeneration: 1, desiredNumberScheduled: 3, currentNumberScheduled: 3, numberMisscheduled: 0, numberReady: 3, numberAvailable: 3, updatedNumberScheduled: 3")},
+		{"stateful set", w.client.StatefulSetReady("conditions", "store"), "StatefulSet conditions/store to be ready", []step{
+			{"", "its latest change has not been seen by the controller yet"},
+			{statefulSet("store", "observedGeneration: 1, replicas: 1, updatedReplicas: 1"), "1 of 2 replicas updated, 0 ready"},
+			{statefulSet("store", "observedGeneration: 1, replicas: 2, updatedReplicas: 1, readyReplicas: 2"), "1 of 2 replicas updated, 2 ready"},
+			{statefulSet("store", "observedGeneration: 1, replicas: 2, updatedReplicas: 2, readyReplicas: 1"), "2 of 2 replicas updated, 1 ready"},
+		}, statefulSet("store", "observedGeneration: 1, replicas: 2, updatedReplicas: 2, readyReplicas: 2")},
+		{"stateful set that is updated by hand", w.client.StatefulSetReady("conditions", "by-hand"), "StatefulSet conditions/by-hand to be ready", []step{
+			{statefulSet("by-hand", "observedGeneration: 1, replicas: 1, readyReplicas: 0"), "0 of 1 replicas updated, 0 ready"},
+		}, statefulSet("by-hand", "observedGeneration: 1, replicas: 1, readyReplicas: 1")},
 	}
 	apply(t, w.client, decode(t, workloads))
 	for _, test := range tests {
