@@ -70,15 +70,16 @@ func (s *Session) planSets(ctx context.Context, p plan.Phase, unknown string) ([
 		}
 	}
 	obsolete, err := s.obsolete(p)
+	var removed []plan.Objects
 	for _, record := range obsolete {
 		o := plan.Objects{Phase: p.Name, Addon: record.Name}
 		for _, ref := range record.Objects {
 			o.Changes = append(o.Changes, plan.ObjectChange{Name: ref.String(), Delete: true})
 		}
 		o.Changes = append(o.Changes, plan.ObjectChange{Name: kube.Name(record.Object()), Delete: true})
-		planned = append(planned, o)
+		removed = append(removed, o)
 	}
-	return planned, err
+	return slices.Concat(planned, removed), err
 }
 
 // claim notes whose an object is, and refuses an addon one that another has: they would take it from each other
@@ -324,7 +325,7 @@ func (s *Session) applySets(ctx context.Context, p plan.Phase) error {
 		})
 	}
 	all.Wait()
-	return errors.Join(append(failed, s.removeObsolete(ctx, p))...)
+	return errors.Join(errors.Join(failed...), s.removeObsolete(ctx, p))
 }
 
 // applySet makes one addon true. The record comes before the objects and loses what was removed after that, so that
@@ -390,7 +391,7 @@ func (s *Session) loadCustom(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	s.custom, err = s.Options.Custom(ctx)
+	s.custom, err = s.Custom(ctx)
 	return err
 }
 

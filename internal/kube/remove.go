@@ -66,6 +66,7 @@ func removalOf(ref Ref) removal {
 		return removeReferenced
 	case waveIntercepting:
 		return removeIntercepting
+	default:
 	}
 	// The groups of Kubernetes have no dot, or end like this.
 	if strings.Contains(ref.Group, ".") && !strings.HasSuffix(ref.Group, ".k8s.io") {

@@ -76,10 +76,11 @@ func definedVersions(located []objects.Located) []string {
 		if !ok {
 			continue
 		}
-		versions, _, _ := unstructured.NestedSlice(o.Object, "spec", "versions") //nolint:errcheck // another form defines nothing
+		versions, _, _ := unstructured.NestedSlice(o.Object, "spec", "versions") // another form defines nothing
 		for _, v := range versions {
 			version, _ := v.(map[string]any)
-			if name, _ := version["name"].(string); name != "" && version["served"] == true {
+			isServed, _ := version["served"].(bool)
+			if name, _ := version["name"].(string); name != "" && isServed {
 				all = append(all, kind.Group+"/"+name, kind.Group+"/"+name+"/"+kind.Kind)
 			}
 		}
@@ -92,8 +93,8 @@ func definedKind(o objects.Located) (kind schema.GroupKind, ok bool) {
 	if o.GroupVersionKind().GroupKind() != (schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}) {
 		return schema.GroupKind{}, false
 	}
-	kind.Group, _, _ = unstructured.NestedString(o.Object, "spec", "group")        //nolint:errcheck // another form defines nothing
-	kind.Kind, _, _ = unstructured.NestedString(o.Object, "spec", "names", "kind") //nolint:errcheck // as above
+	kind.Group, _, _ = unstructured.NestedString(o.Object, "spec", "group")        // another form defines nothing
+	kind.Kind, _, _ = unstructured.NestedString(o.Object, "spec", "names", "kind") // as above
 	return kind, kind.Group != "" && kind.Kind != ""
 }
 
@@ -117,7 +118,7 @@ func scopesOf(located []objects.Located) scopes {
 	}
 	for _, o := range located {
 		if kind, ok := definedKind(o); ok {
-			scope, _, _ := unstructured.NestedString(o.Object, "spec", "scope") //nolint:errcheck // the API server will say so
+			scope, _, _ := unstructured.NestedString(o.Object, "spec", "scope") // the API server will say so
 			wide[kind] = scope == "Cluster"
 		}
 	}
