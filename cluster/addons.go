@@ -31,7 +31,9 @@ func (r *resolver) addons() Addons {
 	all.Custom = slices.Clone(all.Custom)
 	names := slices.Clone(r.Addons)
 	for _, a := range all.Custom {
-		names = append(names, a.Name)
+		if a.Name != "" && !slices.Contains(names, a.Name) {
+			names = append(names, a.Name)
+		}
 	}
 	for i := range all.Custom {
 		a, where := &all.Custom[i], at("addons", "custom").Index(i)

@@ -96,7 +96,7 @@ func outcome(t *testing.T, file string) string {
 		return &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
 	}
 	c, warnings, err := cluster.Load(cluster.Files{
-		Cluster: base, Exists: exists, Checks: checks(),
+		Cluster: base, Exists: exists, Checks: checks(), Addons: []string{"calico", "coredns"},
 		Read: func(path string) ([]byte, error) { return os.ReadFile(filepath.Join("testdata/load", path)) },
 	}, releases(t))
 	var b strings.Builder

@@ -272,9 +272,10 @@ type CustomAddon struct {
 // HelmChart is a Helm chart with its values. It is rendered here, and its objects are applied like all others:
 // there is no release that Helm would know.
 type HelmChart struct {
-	// Path is a folder or an archive (.tgz), relative to this file, or oci://registry/repository.
+	// Path is a folder or an archive (.tgz), relative to this file, or oci://registry/repository, to which
+	// @sha256:... pins what is there.
 	Path string `yaml:"path"`
-	// Version is that of a chart in a registry, with a digest if need be: 1.2.3, or 1.2.3@sha256:...
+	// Version is that of a chart in a registry, where path has none and no digest. Any other chart has to have it.
 	Version string `yaml:"version"`
 	// ReleaseName is what templates call .Release.Name; the name of the addon if not given.
 	ReleaseName string `yaml:"releaseName"`

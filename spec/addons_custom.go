@@ -56,6 +56,6 @@ func (v *validator) source(where strict.Path, a CustomAddon) {
 	}
 	const longestRelease = 53 // Helm's
 	if name := chart.ReleaseName; name != "" && (len(validation.IsDNS1123Label(name)) > 0 || len(name) > longestRelease) {
-		v.Suggest(where.Key("chart", "releaseName"), asLabel(name), "the name %q must be of lower-case letters, digits and -, at most %d of them", name, longestRelease)
+		v.Suggest(where.Key("chart", "releaseName"), asLabel(name[:min(len(name), longestRelease)]), "the name %q must be of lower-case letters, digits and -, at most %d of them", name, longestRelease)
 	}
 }
