@@ -67,8 +67,13 @@ func (e *Engine) open(ctx context.Context, locks *locks) (*Session, error) {
 // openReached is open for runs that a worker which is not reached does not end: the others of a cluster
 // that is there already are none of its business. A new cluster is begun with all of its hosts.
 func (e *Engine) openReached(ctx context.Context, locks *locks) (*Session, error) {
+	custom, err := e.loadCustom(ctx)
+	if err != nil {
+		return nil, err
+	}
 	s := e.survey(ctx, locks)
-	err := s.unreached()
+	s.custom = custom
+	err = s.unreached()
 	if err == nil || ctx.Err() != nil || !s.doesWithout() {
 		if err != nil {
 			s.Close()

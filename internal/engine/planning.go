@@ -34,9 +34,6 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 			continue
 		}
 	}
-	if err := s.loadCustom(ctx); err != nil {
-		return p, err
-	}
 	var err error
 	p.Checks, err = s.preflight()
 	if err := errors.Join(adopted, err); err != nil {

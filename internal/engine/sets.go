@@ -18,6 +18,7 @@ import (
 	"kubewright/internal/kube"
 	"kubewright/internal/plan"
 	"kubewright/internal/report"
+	"kubewright/inventory"
 )
 
 // sets are what a phase installs by addon.
@@ -384,15 +385,15 @@ func workloads(objects []kube.Object) []plan.Condition {
 	return conditions
 }
 
-// loadCustom makes the objects of the user's own addons, where the run is about them.
-func (s *Session) loadCustom(ctx context.Context) error {
-	about := slices.ContainsFunc(s.Phases, func(p plan.Phase) bool { return p.Prunes && !s.skips(p, s.Only) })
-	if s.Custom == nil || !about {
-		return nil
+// loadCustom makes the objects of the user's own addons, where the run is about them: before a host is asked, as
+// what is wrong with their files is no host's business.
+func (e *Engine) loadCustom(ctx context.Context) (map[string][]*unstructured.Unstructured, error) {
+	limited := slices.ContainsFunc(e.Cluster.Hosts, func(h inventory.Host) bool { return !e.Limit(h) })
+	about := slices.ContainsFunc(e.Phases, func(p plan.Phase) bool { return p.Prunes && (e.Only == nil || e.Only[p.Name]) })
+	if e.Custom == nil || limited || !about {
+		return nil, nil
 	}
-	var err error
-	s.custom, err = s.Custom(ctx)
-	return err
+	return e.Custom(ctx)
 }
 
 // removeObsolete takes the addons away that are wanted no more.
