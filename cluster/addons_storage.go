@@ -28,7 +28,7 @@ func (r *resolver) nfs() (n spec.NFS, host string) {
 	n = r.written.Addons.NFS
 	resolved := func(server string) (address, name string) {
 		for _, p := range r.placed {
-			if p.NodeIP.IsValid() && p.Name == strings.ToLower(server) {
+			if p.NodeIP.IsValid() && strings.EqualFold(p.Name, server) {
 				return p.NodeIP.String(), p.Name
 			}
 		}

@@ -89,7 +89,7 @@ func checkNFS(t *T, h Host, f facts.Facts) {
 		t.Requiref(len(names) == 0, remedy, "the kubelet cannot mount volumes of NFS: %s is missing", strings.Join(names, ", "))
 	}
 	if t.NFSHost == h.Name {
-		names, remedy := missing(f, []command{{"exportfs", "nfs-kernel-server", "nfs-utils"}})
+		names, remedy := missing(f, []command{{"rpc.nfsd", "nfs-kernel-server", "nfs-utils"}})
 		t.Requiref(len(names) == 0, remedy, "the host is to be an NFS server: %s is missing", strings.Join(names, ", "))
 	}
 }

@@ -27,10 +27,10 @@ func nfsTable() map[string][]faulty {
 		{"the server is missing", func(w World) World {
 			w.NFS, w.NFSHost = true, "worker1"
 			return w.on("cp1", has("mount.nfs")).on("worker1", has("mount.nfs")).on("worker2", has("mount.nfs"))
-		}, []string{"refuse worker1: the host is to be an NFS server: exportfs is missing; apt-get install nfs-kernel-server"}},
+		}, []string{"refuse worker1: the host is to be an NFS server: rpc.nfsd is missing; apt-get install nfs-kernel-server"}},
 		{"all is there", func(w World) World {
 			w.NFS, w.NFSHost = true, "worker1"
-			return w.on("cp1", has("mount.nfs")).on("worker1", has("mount.nfs", "exportfs")).on("worker2", has("mount.nfs"))
+			return w.on("cp1", has("mount.nfs")).on("worker1", has("mount.nfs", "rpc.nfsd")).on("worker2", has("mount.nfs"))
 		}, nil},
 		{"a member of etcd alone mounts nothing", func(w World) World {
 			w.NFS = true

@@ -108,7 +108,7 @@ done
 for f_c in mount umount losetup ip iptables ip6tables nft ipset nsenter tar gzip sha256sum base64 flock \
 	modprobe sysctl swapoff systemctl systemd-run ss awk sed grep find stat df date mktemp mv cp chmod chown \
 	sync ln readlink sort cut tr head timeout setsid curl wget conntrack ethtool socat \
-	mount.nfs exportfs; do
+	mount.nfs rpc.nfsd; do
 	if f_has "$f_c"; then f_put command "$f_c yes"; else f_put command "$f_c no"; fi
 done
 
