@@ -1,10 +1,12 @@
 package addons
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -43,8 +45,33 @@ type Addon struct {
 	// Leaves lists what the addon's pods write to the hosts, so that reset can remove it: a
 	// file, or a folder with a slash at the end.
 	Leaves []string `json:"leaves"`
+	// Variants are by name what is different about the addon in some clusters; one of them is chosen where
+	// there are any.
+	Variants map[string]Variant `json:"variants"`
 
 	overlay overlay
+}
+
+// Variant is what an addon consists of in clusters of some kind, beside what is the same in all.
+type Variant struct {
+	Manifest string  `json:"manifest"` // in place of the addon's
+	Ready    []Ready `json:"ready"`    // beside the addon's
+}
+
+// In is the addon in its variant of that name; an addon without variants is the same under any name.
+func (a Addon) In(variant string) (Addon, error) {
+	if len(a.Variants) == 0 {
+		return a, nil
+	}
+	v, ok := a.Variants[variant]
+	if !ok {
+		return Addon{}, fmt.Errorf("addon %s has no variant %q: there are %s", a.Name, variant,
+			strings.Join(slices.Sorted(maps.Keys(a.Variants)), ", "))
+	}
+	a.Variants = nil
+	a.Manifest = cmp.Or(v.Manifest, a.Manifest)
+	a.Ready = slices.Concat(a.Ready, v.Ready)
+	return a, nil
 }
 
 // Requires says which clusters an addon works in.
@@ -145,7 +172,25 @@ func load(fsys fs.FS) ([]Addon, error) {
 	return order(all)
 }
 
+// validate checks the addon in each of its variants.
 func (a Addon) validate(folder string) error {
+	if len(a.Variants) == 0 {
+		return a.validateOne(folder)
+	}
+	var bad []error
+	for _, name := range slices.Sorted(maps.Keys(a.Variants)) {
+		one, err := a.In(name)
+		if err == nil {
+			err = one.validateOne(folder)
+		}
+		if err != nil {
+			bad = append(bad, fmt.Errorf("variant %s: %w", name, err))
+		}
+	}
+	return errors.Join(bad...)
+}
+
+func (a Addon) validateOne(folder string) error {
 	var bad []error
 	refuse := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
 	if a.Name != folder {
