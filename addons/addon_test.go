@@ -36,7 +36,7 @@ func TestDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := names(all), "kube-proxy calico coredns local-path metallb metrics-server nfs registry"; got != want {
+	if got, want := names(all), "kube-proxy calico coredns local-path metallb ingress-nginx metrics-server nfs nginx registry"; got != want {
 		t.Errorf("order %q, want %q", got, want)
 	}
 	r := testRelease(t)
@@ -53,7 +53,7 @@ func TestDefault(t *testing.T) {
 	if a, err := Find("calico"); err != nil || a.Name != "calico" {
 		t.Errorf("Find = %q, %v", a.Name, err)
 	}
-	if _, err := Find("weave"); err == nil || !strings.Contains(err.Error(), "kube-proxy, calico, coredns") {
+	if _, err := Find("weave"); err == nil || !strings.Contains(err.Error(), "kube-proxy, calico, coredns, ingress-nginx, nginx") {
 		t.Errorf("Find of what there is not: %v", err)
 	}
 }
@@ -128,5 +128,35 @@ func TestLoadOverlayRefuses(t *testing.T) {
 		if _, err := load(fsys); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "x/addon.yaml") {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
+	}
+}
+
+func TestVariants(t *testing.T) {
+	const text = `
+name: x
+short: does x
+versions: ">= 1"
+ready: [{kind: Deployment, namespace: n, name: common}]
+variants:
+  a: {manifest: one}
+  b: {manifest: two, ready: [{kind: DaemonSet, namespace: n, name: more}]}
+`
+	all, err := load(folder(map[string]string{"x": text}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := all[0].In("b")
+	if err != nil || b.Manifest != "two" || len(b.Ready) != 2 || b.Ready[1].Name != "more" {
+		t.Errorf("%+v, %v", b, err)
+	}
+	if again, err := b.In("anything"); err != nil || again.Manifest != "two" {
+		t.Errorf("chosen again: %+v, %v", again, err)
+	}
+	if _, err := all[0].In("c"); err == nil || !strings.Contains(err.Error(), `addon x has no variant "c": there are a, b`) {
+		t.Errorf("what there is not: %v", err)
+	}
+	_, err = load(folder(map[string]string{"x": strings.Replace(text, "name: more", `name: ""`, 1)}))
+	if err == nil || !strings.Contains(err.Error(), "x/addon.yaml: variant b: ready: ") {
+		t.Errorf("a fault in one: %v", err)
 	}
 }

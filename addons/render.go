@@ -47,6 +47,8 @@ type Params struct {
 
 	CA          []byte     // the certificates of the cluster's authority, as PEM
 	Certificate certs.Pair // what Addon.Certificate asks for
+	// IngressCertificate is what TLS is served with where an ingress names no secret; empty for none.
+	IngressCertificate certs.Pair
 }
 
 func (p Params) validate() error {

@@ -41,15 +41,24 @@ func CheckAuthorities(data []byte, now time.Time) (Expiry, error) {
 // client, at some time, or at the zero Time at any. What follows it in the file, its authorities, is
 // not looked at.
 func CheckClient(data []byte, now time.Time) (Expiry, error) {
+	return checkUse(data, now, x509.ExtKeyUsageClientAuth, "is not for clients: the extended key usage clientAuth is missing")
+}
+
+// CheckServer is CheckClient for the certificate of a server.
+func CheckServer(data []byte, now time.Time) (Expiry, error) {
+	return checkUse(data, now, x509.ExtKeyUsageServerAuth, "is not for servers: the extended key usage serverAuth is missing")
+}
+
+func checkUse(data []byte, now time.Time, usage x509.ExtKeyUsage, without string) (Expiry, error) {
 	all, err := parseCertificates(data)
 	if err != nil {
 		return Expiry{}, err
 	}
 	c := all[0]
-	usable := slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny) ||
+	usable := slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny) ||
 		len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 // which is for all purposes (RFC 5280, 4.2.1.12)
 	if !usable {
-		return Expiry{}, fmt.Errorf("the certificate %q is not for clients: the extended key usage clientAuth is missing", c.Subject.CommonName)
+		return Expiry{}, fmt.Errorf("the certificate %q %s", c.Subject.CommonName, without)
 	}
 	return expiry(all[:1], now)
 }

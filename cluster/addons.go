@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"kubewright/certs"
 	"kubewright/internal/secret"
 	"kubewright/spec"
 	"kubewright/spec/strict"
@@ -19,6 +20,8 @@ type Addons struct {
 	NFSHost string
 	// BGPPasswords are those of MetalLB's sessions, by the names of its peers, read from their files.
 	BGPPasswords map[string]secret.Bytes
+	// IngressCertificate is that of Ingress, read from its files; empty where none are named.
+	IngressCertificate certs.Pair
 	// Untold says that it is not known which addons there are to be: a machine that goes on with what the cluster
 	// says of itself leaves them as they are.
 	Untold bool
@@ -26,7 +29,7 @@ type Addons struct {
 
 // addons resolves the paths of the user's own addons, and refuses names that others have, or nobody.
 func (r *resolver) addons() Addons {
-	all := Addons{Addons: r.written.Addons, BGPPasswords: r.metalLB()}
+	all := Addons{Addons: r.written.Addons, BGPPasswords: r.metalLB(), IngressCertificate: r.ingress()}
 	all.NFS, all.NFSHost = r.nfs()
 	all.Custom = slices.Clone(all.Custom)
 	names := slices.Clone(r.Addons)

@@ -75,26 +75,33 @@ func (r *resolver) externalEtcd() {
 			r.etcdOf.Endpoints = append(r.etcdOf.Endpoints, endpoint)
 		}
 	}
-	r.etcdOf.CA = r.etcdFile("caFile", written.CAFile, func(data []byte) (certs.Expiry, error) {
+	file := func(key, file string, check func([]byte) (certs.Expiry, error)) []byte {
+		return r.pem(at("controlPlane", "etcd", "external", key), file, check)
+	}
+	r.etcdOf.CA = file("caFile", written.CAFile, func(data []byte) (certs.Expiry, error) {
 		return certs.CheckAuthorities(data, r.Now)
 	})
-	r.etcdOf.Client.CertPEM = r.etcdFile("certFile", written.CertFile, func(data []byte) (certs.Expiry, error) {
+	r.etcdOf.Client.CertPEM = file("certFile", written.CertFile, func(data []byte) (certs.Expiry, error) {
 		return certs.CheckClient(data, r.Now)
 	})
-	r.etcdOf.Client.KeyPEM = r.etcdFile("keyFile", written.KeyFile, func(data []byte) (certs.Expiry, error) {
-		if r.etcdOf.Client.CertPEM == nil {
-			return certs.Expiry{}, nil // whose key it has to be is not known
-		}
-		return certs.Expiry{}, certs.CheckKey(certs.Pair{CertPEM: r.etcdOf.Client.CertPEM, KeyPEM: data})
-	})
+	r.etcdOf.Client.KeyPEM = file("keyFile", written.KeyFile, keyOf(r.etcdOf.Client.CertPEM))
 }
 
-// etcdFile reads one of the files, and says what is wrong with it; nil is returned then.
-func (r *resolver) etcdFile(key, file string, check func([]byte) (certs.Expiry, error)) []byte {
+// keyOf checks that a private key is that of a certificate, which is nil where it could not be used.
+func keyOf(cert []byte) func([]byte) (certs.Expiry, error) {
+	return func(key []byte) (certs.Expiry, error) {
+		if cert == nil {
+			return certs.Expiry{}, nil // whose key it has to be is not known
+		}
+		return certs.Expiry{}, certs.CheckKey(certs.Pair{CertPEM: cert, KeyPEM: key})
+	}
+}
+
+// pem reads a file that the cluster file names at a place, and says what is wrong with it; nil is returned then.
+func (r *resolver) pem(where strict.Path, file string, check func([]byte) (certs.Expiry, error)) []byte {
 	if file == "" || r.NoClient {
 		return nil // the first is refused by the spec
 	}
-	where := at("controlPlane", "etcd", "external", key)
 	data, err := r.Read(r.join(file))
 	if err != nil {
 		r.check.Refuse(where, "%s cannot be read: %v", file, err)

@@ -41,7 +41,7 @@ func corePhase(name, short string) plan.Phase {
 			if err != nil {
 				return nil, err
 			}
-			set, err := addonSet(a)
+			set, err := addonSet(c, a)
 			return []plan.Set{set}, err
 		},
 	}
@@ -81,7 +81,7 @@ func installAddons() plan.Phase {
 				if isCore(a.Name) || !Enabled(c, a.Name) {
 					continue
 				}
-				set, err := addonSet(a)
+				set, err := addonSet(c, a)
 				if err != nil {
 					return nil, err
 				}
@@ -125,12 +125,27 @@ func Enabled(c *cluster.Cluster, addon string) bool {
 		return c.Addons.NFS.Enabled
 	case registryAddon:
 		return c.Addons.Registry.Enabled
+	case "nginx", "ingress-nginx":
+		return c.Addons.Ingress.Controller == addon
 	}
 	return false
 }
 
+// variant is the variant of an addon that a cluster has; "" where an addon has none.
+func variant(c *cluster.Cluster, addon string) string {
+	switch addon {
+	case "nginx", "ingress-nginx":
+		return c.Addons.Ingress.Workload
+	}
+	return ""
+}
+
 // addonSet is the API objects of an addon.
-func addonSet(a addons.Addon) (plan.Set, error) {
+func addonSet(c *cluster.Cluster, a addons.Addon) (plan.Set, error) {
+	a, err := a.In(variant(c, a.Name))
+	if err != nil {
+		return plan.Set{}, err
+	}
 	set := plan.Set{
 		Name: a.Name, After: a.After,
 		Objects: func(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
@@ -171,6 +186,7 @@ func params(c *cluster.Cluster, w plan.World) addons.Params {
 		DNSServiceIP: c.Network.DNSServiceIP, DNSDomain: c.Network.DNSDomain,
 		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU,
 		Addons: c.Addons.Addons, Nodes: len(c.Workers()), RegistryIP: c.RegistryIP(), BGPPasswords: c.Addons.BGPPasswords,
+		IngressCertificate: c.Addons.IngressCertificate,
 	}
 	var kernels []string
 	smallest := 0

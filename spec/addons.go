@@ -174,8 +174,8 @@ type Ingress struct {
 	// DefaultClass makes it the class of ingresses that name none.
 	DefaultClass *bool `yaml:"defaultClass" rule:"default=true"`
 	// CertFile and KeyFile are the paths, relative to this file, of the certificate (PEM, with its chain) and the
-	// private key that TLS is served with where an ingress names no secret. Without them connections for
-	// such names are served with a certificate that nobody trusts.
+	// private key that TLS is served with where an ingress names no secret. Without them nginx refuses TLS
+	// for such names, and ingress-nginx serves it with a certificate that nobody trusts.
 	CertFile string `yaml:"certFile"`
 	// KeyFile is the path of the private key.
 	KeyFile string `yaml:"keyFile"`

@@ -35,6 +35,7 @@ func (f *File) validate() Faults {
 	v.localPath()
 	v.nfs()
 	v.registry()
+	v.ingress()
 	for i, name := range f.Spec.Preflight.Ignore {
 		if name == "" {
 			v.Refuse(at("preflight", "ignore").Index(i), "the name of a check must not be empty")
