@@ -36,7 +36,7 @@ func TestDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := names(all), "kube-proxy calico coredns local-path metallb ingress-nginx metrics-server nfs nginx registry"; got != want {
+	if got, want := names(all), "kube-proxy calico flannel coredns local-path metallb ingress-nginx metrics-server nfs nginx node-local-dns registry"; got != want {
 		t.Errorf("order %q, want %q", got, want)
 	}
 	r := testRelease(t)
@@ -46,14 +46,24 @@ func TestDefault(t *testing.T) {
 				t.Errorf("%s: the catalogue has no image for %s", a.Name, a.Images[i])
 			}
 		}
-		if file, ok := a.File(r); ok != (a.Manifest != "") || (ok && file.URL == "") {
-			t.Errorf("%s: manifest %+v, %v", a.Name, file, ok)
+		one := []Addon{a}
+		for name := range a.Variants {
+			v, err := a.In(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			one = append(one, v)
+		}
+		for _, a := range one {
+			if file, ok := a.File(r); ok != (a.Manifest != "") || (ok && file.URL == "") {
+				t.Errorf("%s: manifest %+v, %v", a.Name, file, ok)
+			}
 		}
 	}
 	if a, err := Find("calico"); err != nil || a.Name != "calico" {
 		t.Errorf("Find = %q, %v", a.Name, err)
 	}
-	if _, err := Find("weave"); err == nil || !strings.Contains(err.Error(), "kube-proxy, calico, coredns, ingress-nginx, nginx") {
+	if _, err := Find("weave"); err == nil || !strings.Contains(err.Error(), "kube-proxy, calico, flannel, coredns, ingress-nginx, nginx, node-local-dns") {
 		t.Errorf("Find of what there is not: %v", err)
 	}
 }

@@ -39,6 +39,9 @@ func calicoManifest(t *testing.T) []byte {
 func calico(t *testing.T, p Params, manifest []byte) map[string]*unstructured.Unstructured {
 	t.Helper()
 	a, err := Find("calico")
+	if err == nil {
+		a, err = a.In("vxlan")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +113,9 @@ func TestCalico(t *testing.T) {
 func TestCalicoRefuses(t *testing.T) {
 	manifest := calicoManifest(t)
 	a, err := Find("calico")
+	if err == nil {
+		a, err = a.In("vxlan")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,12 @@ type Params struct {
 
 	CA          []byte     // the certificates of the cluster's authority, as PEM
 	Certificate certs.Pair // what Addon.Certificate asks for
+
+	CalicoSettings  spec.Calico
+	CalicoPasswords map[string]secret.Bytes // of the peers of Calico that have one, by their names
+	// LocalInterfaces is how the names of the interfaces of pods begin, where it is these and not their
+	// addresses that tell kube-proxy what comes from a pod; else "".
+	LocalInterfaces string
 	// IngressCertificate is what TLS is served with where an ingress names no secret; empty for none.
 	IngressCertificate certs.Pair
 }
@@ -77,6 +83,9 @@ func Render(a Addon, p Params, manifest []byte) ([]*unstructured.Unstructured, e
 }
 
 func render(a Addon, p Params, manifest []byte) ([]*unstructured.Unstructured, error) {
+	if len(a.Variants) > 0 {
+		return nil, errors.New("which of its variants is meant was not said")
+	}
 	p.IptablesBackend = cmp.Or(p.IptablesBackend, "Auto")
 	p.DNSReplicas = cmp.Or(p.DNSReplicas, 2)
 	if err := errors.Join(p.validate(), a.supports(p)); err != nil {

@@ -190,6 +190,7 @@ func TestRenderRefuses(t *testing.T) {
 		"nothing to wait for": {addon: func(a *Addon) { a.Ready[0].Name = "gone" }, want: "no DaemonSet kube-system/gone"},
 		"other version":       {addon: func(a *Addon) { a.Versions = "< 3.28" }, want: "is not < 3.28"},
 		"no such manifest":    {addon: func(a *Addon) { a.Manifest = "weave" }, want: `no file "weave"`},
+		"no variant":          {addon: func(a *Addon) { a.Variants = map[string]Variant{"a": {}} }, want: "which of its variants"},
 		"no such builtin":     {addon: func(a *Addon) { a.Manifest, a.Builtin = "", "weave" }, want: `no builtin "weave"`},
 		"Kubernetes":          {addon: func(a *Addon) { a.Requires.Kubernetes = "< 1.30" }, want: "it works with Kubernetes < 1.30, and the cluster has"},
 		"IPv6":                {addon: func(a *Addon) { a.Requires.IPv4 = true }, params: func(p *Params) { p.PodCIDR = netip.MustParsePrefix("fd00::/64") }, want: "only IPv4"},

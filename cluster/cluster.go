@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"kubewright/internal/catalog"
+	"kubewright/internal/secret"
 	"kubewright/inventory"
+	"kubewright/spec"
 )
 
 // Cluster is the whole cluster as it is to be. It is made by Load and not changed afterwards.
@@ -70,8 +72,12 @@ type Network struct {
 	APIServiceIP, DNSServiceIP netip.Addr
 	// ProxyMode is auto, nftables, iptables or ipvs; Cluster.ProxyMode decides auto.
 	ProxyMode string
-	// CNI is calico or none.
+	// CNI is calico, flannel or none.
 	CNI string
+	// Calico configures Calico, where that is the CNI.
+	Calico spec.Calico
+	// CalicoPasswords are those of the peers of Calico that have one, by their names.
+	CalicoPasswords map[string]secret.Bytes
 	// MTU is that of the pod network in bytes; 0 means that it follows from the hosts.
 	MTU int
 }

@@ -43,6 +43,7 @@ func (c *Cluster) Document() ([]byte, error) {
 	}
 	w.put(c.Artifacts.RegistryMirrors, "spec", "artifacts", "registryMirrors")
 	w.addons(c)
+	w.dns(c.Addons.Addons)
 	w.put(c.IgnoreChecks, "spec", "preflight", "ignore")
 	var hosts []inventory.Host
 	for _, h := range c.Hosts {
@@ -141,6 +142,18 @@ func (w *documentWriter) network(n Network) {
 	w.put(n.ProxyMode, "spec", "network", "proxyMode")
 	w.put(n.CNI, "spec", "network", "cni", "name")
 	w.put(n.MTU, "spec", "network", "cni", "mtu")
+	if n.Calico.Mode == spec.CalicoBGP {
+		w.put(n.Calico.Mode, "spec", "network", "cni", "calico", "mode") // it needs another port of hosts
+	}
+}
+
+// dns is what hosts have to know of the cluster's DNS.
+func (w *documentWriter) dns(a spec.Addons) {
+	w.put(a.CoreDNS.Forward, "spec", "addons", "coredns", "forward") // then those of the host do not matter
+	if a.NodeLocalDNS.Enabled {                                      // then pods may be told to ask it
+		w.put(true, "spec", "addons", "nodeLocalDNS", "enabled")
+		w.put(a.NodeLocalDNS.Address, "spec", "addons", "nodeLocalDNS", "address")
+	}
 }
 
 func (w *documentWriter) controlPlane(c *Cluster) {

@@ -17,6 +17,7 @@ const (
 	proxyIptables = "iptables"
 	proxyIPVS     = "ipvs"
 	cniCalico     = "calico"
+	cniFlannel    = "flannel"
 )
 
 // defaultNodeMask is the size of the piece of the pod CIDR that the controller manager gives each
@@ -54,6 +55,7 @@ func (r *resolver) network() {
 	if pods.IsValid() {
 		r.podsOfNodes(pods)
 	}
+	r.podNetwork()
 }
 
 // cidrs lists the CIDRs that are valid by their key in spec.network.
@@ -132,12 +134,14 @@ func nth(prefix netip.Prefix, n int) netip.Addr {
 // ProxyMode decides what kube-proxy programs the kernel with, given the kernel release of every
 // host as uname -r prints it: as the user says, and for auto nftables where every kernel is 5.13
 // or newer and the CNI plugin of the cluster works beside it, else iptables. A kernel that cannot
-// be read, no kernel at all, and a CNI plugin of the user's own count as too old.
+// be read, no kernel at all, and a CNI plugin of the user's own count as too old; and a DNS cache on
+// every node can have the address of the DNS service beside iptables only.
 func (c *Cluster) ProxyMode(kernels []string) string {
 	if c.Network.ProxyMode != proxyAuto {
 		return c.Network.ProxyMode
 	}
-	if c.Network.CNI != cniCalico || !c.Release.CalicoNftables || len(kernels) == 0 {
+	beside := c.Network.CNI == cniFlannel || c.Network.CNI == cniCalico && c.Release.CalicoNftables
+	if !beside || len(kernels) == 0 || c.Addons.NodeLocalDNS.Enabled {
 		return proxyIptables
 	}
 	for _, kernel := range kernels {

@@ -21,7 +21,7 @@ func PortOwner(port int) string {
 	return map[int]string{
 		2379: "etcd's clients", etcdPeerPort: "etcd's peers", 2381: "etcd's metrics",
 		LocalBalancerPort: "the nodes' own load balancer", LocalBalancerHealthPort: "the health of the nodes' own load balancer",
-		9099:  "Calico's health",
+		179: "BGP", 9099: "Calico's health",
 		10248: "the kubelet's health", 10249: "kube-proxy's metrics", 10250: "the kubelet", 10256: "kube-proxy's health",
 		10257: "the controller manager", 10259: "the scheduler",
 	}[port]

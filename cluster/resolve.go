@@ -53,6 +53,7 @@ func resolve(in input) (*resolver, *Cluster, spec.Faults) {
 	r.access()
 	r.files()
 	r.externalEtcd()
+	r.dns()
 	r.ignored()
 	r.custom = r.addons()
 	c := r.cluster()

@@ -10,6 +10,7 @@ import (
 	"kubewright/addons"
 	"kubewright/cluster"
 	"kubewright/internal/plan"
+	"kubewright/spec"
 )
 
 // kubeProxy, network and dns are what turns nodes into a cluster with services, pod networking and names.
@@ -127,6 +128,8 @@ func Enabled(c *cluster.Cluster, addon string) bool {
 		return c.Addons.Registry.Enabled
 	case "nginx", "ingress-nginx":
 		return c.Addons.Ingress.Controller == addon
+	case "node-local-dns":
+		return c.Addons.NodeLocalDNS.Enabled
 	}
 	return false
 }
@@ -134,6 +137,8 @@ func Enabled(c *cluster.Cluster, addon string) bool {
 // variant is the variant of an addon that a cluster has; "" where an addon has none.
 func variant(c *cluster.Cluster, addon string) string {
 	switch addon {
+	case "calico":
+		return cmp.Or(c.Network.Calico.Mode, spec.CalicoVXLAN)
 	case "nginx", "ingress-nginx":
 		return c.Addons.Ingress.Workload
 	}
@@ -177,14 +182,12 @@ func addonSet(c *cluster.Cluster, a addons.Addon) (plan.Set, error) {
 	return set, nil
 }
 
-// vxlanOverhead is what an IPv4 VXLAN header takes of each packet.
-const vxlanOverhead = 50
-
 func params(c *cluster.Cluster, w plan.World) addons.Params {
 	p := addons.Params{
 		Release: c.Release, APIServer: c.NodeEndpoint.URL(), PodCIDR: c.Network.PodCIDR,
 		DNSServiceIP: c.Network.DNSServiceIP, DNSDomain: c.Network.DNSDomain,
-		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU,
+		KubeProxyConfig: c.KubeProxyConfig, MTU: c.Network.MTU, DNSReplicas: c.DNSReplicas(),
+		CalicoSettings: c.Network.Calico, CalicoPasswords: c.Network.CalicoPasswords,
 		Addons: c.Addons.Addons, Nodes: len(c.Workers()), RegistryIP: c.RegistryIP(), BGPPasswords: c.Addons.BGPPasswords,
 		IngressCertificate: c.Addons.IngressCertificate,
 	}
@@ -202,8 +205,15 @@ func params(c *cluster.Cluster, w plan.World) addons.Params {
 	}
 	slices.Sort(kernels)
 	p.ProxyMode = c.ProxyMode(kernels)
-	if smallest > vxlanOverhead {
-		p.MTU = cmp.Or(p.MTU, smallest-vxlanOverhead)
+	if len(c.Network.Calico.Pools) > 0 {
+		p.LocalInterfaces = "cali" // pods have addresses outside of the pod CIDR, too
+	}
+	overhead := addons.VXLANOverhead
+	if c.BGP() {
+		overhead = 0
+	}
+	if smallest > overhead {
+		p.MTU = cmp.Or(p.MTU, smallest-overhead)
 	}
 	return p
 }

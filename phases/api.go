@@ -41,7 +41,7 @@ func apiReady(hosts []inventory.Host) []plan.Condition {
 
 func bootstrapObjects(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
 	shared, err := templates.KubeletConfig(templates.KubeletConfigData{
-		ClusterDNS: c.Network.DNSServiceIP, ClusterDomain: c.Network.DNSDomain, FailSwapOn: true, Patch: c.KubeletConfig,
+		ClusterDNS: c.NodeDNS(), ClusterDomain: c.Network.DNSDomain, FailSwapOn: true, Patch: c.KubeletConfig,
 	})
 	if err != nil {
 		return nil, err

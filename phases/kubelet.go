@@ -52,7 +52,7 @@ func kubelets() plan.Phase {
 // hosts are recognised, not configured by hand.
 func kubeletConfigData(c *cluster.Cluster, t plan.Target) templates.KubeletConfigData {
 	d := templates.KubeletConfigData{
-		ClusterDNS: c.Network.DNSServiceIP, ClusterDomain: c.Network.DNSDomain,
+		ClusterDNS: c.NodeDNS(), ClusterDomain: c.Network.DNSDomain,
 		ResolvConf: t.Facts.ResolvConf,
 		FailSwapOn: !t.Facts.Container,
 		CgroupV1:   t.Facts.CgroupVersion == 1,

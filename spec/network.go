@@ -22,11 +22,11 @@ const (
 
 func (v *validator) network() {
 	n := v.spec.Network
-	if prefix, ok := v.cidr("podCIDR", n.PodCIDR); ok && prefix.Bits() < largestPodCIDR {
+	if prefix, ok := v.prefix(at("network", "podCIDR"), n.PodCIDR); ok && prefix.Bits() < largestPodCIDR {
 		v.Refuse(at("network", "podCIDR"), "%s is larger than /%d, which the controller manager cannot divide among nodes; use a /16, for 256 nodes",
 			prefix, largestPodCIDR)
 	}
-	if prefix, ok := v.cidr("serviceCIDR", n.ServiceCIDR); ok {
+	if prefix, ok := v.prefix(at("network", "serviceCIDR"), n.ServiceCIDR); ok {
 		switch {
 		case prefix.Bits() < largestServiceCIDR:
 			v.Suggest(at("network", "serviceCIDR"), netip.PrefixFrom(prefix.Addr(), largestServiceCIDR).Masked().String(),
@@ -51,9 +51,8 @@ func (v *validator) network() {
 // smallestMTU is the datagram that every IPv4 host must accept (RFC 791).
 const smallestMTU = 576
 
-// cidr checks that a text is the CIDR of an IPv4 network; ok is false if it is none at all.
-func (v *validator) cidr(key, text string) (prefix netip.Prefix, ok bool) {
-	where := at("network", key)
+// prefix checks that a text is the CIDR of an IPv4 network; ok is false if it is none at all.
+func (v *validator) prefix(where strict.Path, text string) (prefix netip.Prefix, ok bool) {
 	if v.Doc.Broken(where) {
 		return netip.Prefix{}, false
 	}

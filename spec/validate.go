@@ -35,6 +35,9 @@ func (f *File) validate() Faults {
 	v.localPath()
 	v.nfs()
 	v.registry()
+	v.calico()
+	v.coreDNS()
+	v.nodeLocalDNS()
 	v.ingress()
 	for i, name := range f.Spec.Preflight.Ignore {
 		if name == "" {

@@ -181,9 +181,15 @@ func TestCoreDNS(t *testing.T) {
 		t.Error("a new Corefile does not roll the pods")
 	}
 	for want, change := range map[string]func(*CoreDNSData){
-		"service address": func(d *CoreDNSData) { d.ServiceIP = netip.Addr{} },
-		"0 replicas":      func(d *CoreDNSData) { d.Replicas = 0 },
-		"not a domain":    func(d *CoreDNSData) { d.ClusterDomain = "x }\n. { any" },
+		"service address":            func(d *CoreDNSData) { d.ServiceIP = netip.Addr{} },
+		"0 replicas":                 func(d *CoreDNSData) { d.Replicas = 0 },
+		"not a domain":               func(d *CoreDNSData) { d.ClusterDomain = "x }\n. { any" },
+		`"a {" is not a domain name`: func(d *CoreDNSData) { d.Zones = []DNSZone{{Name: "a {", Forward: outsideDNSData().Forward}} },
+		"has no servers":             func(d *CoreDNSData) { d.Zones = []DNSZone{{Name: "a.b"}} },
+		`"b\n}" is not a domain`:     func(d *CoreDNSData) { d.Hosts = []DNSHost{{addr("10.0.0.1"), []string{"b\n}"}}} },
+		"no address":                 func(d *CoreDNSData) { d.Hosts = []DNSHost{{netip.Addr{}, []string{"b"}}} },
+		"no name":                    func(d *CoreDNSData) { d.Hosts = []DNSHost{{addr("10.0.0.1"), nil}} },
+		"not a server":               func(d *CoreDNSData) { d.Forward = []netip.AddrPort{netip.AddrPortFrom(addr("fe80::1%a }"), 53)} },
 	} {
 		bad := coreDNSData()
 		change(&bad)
@@ -416,5 +422,22 @@ func TestKernelSettings(t *testing.T) {
 		if _, err := SysctlConf([]Sysctl{bad}); err == nil {
 			t.Errorf("%v renders", bad)
 		}
+	}
+}
+
+// Pods whose addresses are not in the pod CIDR are known by their interfaces.
+func TestKubeProxyKnowsPodsByInterface(t *testing.T) {
+	d := kubeProxyData()
+	d.LocalInterfaces = "cali"
+	out, err := KubeProxyConfig(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config kubeproxy.KubeProxyConfiguration
+	if err := yaml.UnmarshalStrict(out, &config); err != nil {
+		t.Fatal(err)
+	}
+	if config.DetectLocalMode != "InterfaceNamePrefix" || config.DetectLocal.InterfaceNamePrefix != "cali" {
+		t.Errorf("detects by %s, %+v", config.DetectLocalMode, config.DetectLocal)
 	}
 }

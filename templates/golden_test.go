@@ -146,6 +146,19 @@ func coreDNSData() CoreDNSData {
 	}
 }
 
+// outsideDNSData is a DNS with servers, domains and names of a site.
+func outsideDNSData() CoreDNSData {
+	d := coreDNSData()
+	d.Replicas = 3
+	d.Forward = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.53:53"), netip.MustParseAddrPort("[fd00::53]:5353")}
+	d.Zones = []DNSZone{
+		{Name: "corp.example.com", Forward: []netip.AddrPort{netip.MustParseAddrPort("10.1.0.53:53")}},
+		{Name: "10.in-addr.arpa", Forward: []netip.AddrPort{netip.MustParseAddrPort("10.1.0.53:53"), netip.MustParseAddrPort("10.1.0.54:53")}},
+	}
+	d.Hosts = []DNSHost{{addr("10.2.0.1"), []string{"git.corp.example.com", "git"}}, {addr("fd00::2"), []string{"registry.internal"}}}
+	return d
+}
+
 func kubeadmConfigData() KubeadmConfigData {
 	return KubeadmConfigData{
 		ClusterName: "lab", KubernetesVersion: "1.37.2", Endpoint: "10.111.0.10:6443",
@@ -199,6 +212,7 @@ func TestGoldenObjects(t *testing.T) {
 		"kube-proxy.yaml":              must(KubeProxy(kubeProxyData())),
 		"kube-proxy-config.yaml":       must(KubeProxyConfig(proxy)),
 		"coredns.yaml":                 must(CoreDNS(coreDNSData())),
+		"coredns-outside.yaml":         must(CoreDNS(outsideDNSData())),
 		"haproxy.yaml":                 must(HAProxy(HAProxyPodData{Image: "docker.io/library/haproxy:3.2.25-alpine", HealthPort: 7444, InputsDigest: "sha256:h"})),
 		"keepalived.yaml":              must(Keepalived(KeepalivedPodData{Image: "docker.io/osixia/keepalived:2.3.4", InputsDigest: "sha256:k"})),
 		"kube-vip.yaml":                must(KubeVIP(kubeVIPData())),

@@ -19,6 +19,9 @@ type KubeProxyData struct {
 	APIServer string // URL of the endpoint; a service address would need kube-proxy first
 	PodCIDR   netip.Prefix
 	Mode      string // "iptables", "nftables" or "ipvs": decided, never left to the default
+	// LocalInterfaces is how the names of the interfaces of pods begin, where pods have addresses outside of
+	// PodCIDR, too; "" where they have none.
+	LocalInterfaces string
 	// ContainerHosts: a node is itself a container, where the kernel's connection tracking limits
 	// cannot be written and kube-proxy would exit over them.
 	ContainerHosts bool

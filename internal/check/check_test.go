@@ -59,7 +59,7 @@ func goodWorld() World {
 	return World{
 		ClusterName: "lab", CAFingerprint: "sha256:ours",
 		PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
-		ProxyMode: "iptables", VXLAN: true,
+		ProxyMode: "iptables", VXLANPort: 4789,
 		Hosts: []Host{
 			{Name: "cp1", NodeIP: netip.MustParseAddr("10.1.0.10"), ControlPlane: true, Etcd: true},
 			{Name: "worker1", NodeIP: netip.MustParseAddr("10.1.0.11"), Worker: true},

@@ -131,7 +131,7 @@ func checkModules(t *T, _ Host, f facts.Facts) {
 	}
 	// Built-in ones without parameters leave no trace: no proof of absence.
 	optional := []string{}
-	if t.VXLAN {
+	if t.VXLANPort != 0 {
 		optional = append(optional, "vxlan")
 	}
 	if t.ProxyMode == "nftables" {

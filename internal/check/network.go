@@ -40,7 +40,8 @@ func ports(w World) []port {
 		{number: 2379, proto: "tcp", what: "etcd clients", on: etcdMember, from: controlPlane},
 		{number: 2380, proto: "tcp", what: "etcd peers", on: etcdMember, from: etcdMember},
 		{number: 2381, proto: "tcp", what: "etcd metrics", on: etcdMember, local: true},
-		{number: 4789, proto: "udp", what: "VXLAN", on: func(w World, h Host) bool { return w.VXLAN && everyNode(w, h) }, from: everyNode},
+		{number: w.VXLANPort, proto: "udp", what: "VXLAN", on: func(w World, h Host) bool { return w.VXLANPort != 0 && everyNode(w, h) }, from: everyNode},
+		{number: 179, proto: "tcp", what: "BGP", on: func(w World, h Host) bool { return w.BGP && everyNode(w, h) }, from: everyNode},
 		{number: 10248, proto: "tcp", what: "kubelet health", on: everyNode, local: true},
 		{number: 10249, proto: "tcp", what: "kube-proxy metrics", on: everyNode, local: true},
 		{number: 10250, proto: "tcp", what: "kubelet", on: everyNode, from: controlPlane},
@@ -147,7 +148,11 @@ type cidr struct {
 // checkCIDRs refuses pod and service CIDRs in which the host already has something
 // else: it would not be reachable any more, or pods would not.
 func checkCIDRs(t *T, h Host, f facts.Facts) {
-	for _, c := range []cidr{{Prefix: t.PodCIDR, name: "pod CIDR"}, {Prefix: t.ServiceCIDR, name: "service CIDR"}} {
+	all := []cidr{{Prefix: t.PodCIDR, name: "pod CIDR"}, {Prefix: t.ServiceCIDR, name: "service CIDR"}}
+	for _, pool := range t.PodPools {
+		all = append(all, cidr{Prefix: pool, name: "pool of pods"})
+	}
+	for _, c := range all {
 		if !c.IsValid() {
 			continue
 		}
@@ -209,6 +214,9 @@ func overlapRoutes(t *T, f facts.Facts, c cidr, connected []netip.Prefix) {
 }
 
 func checkResolvers(t *T, _ Host, f facts.Facts) {
+	if t.DNSForward {
+		return // CoreDNS does not ask the servers of the host, and pods ask CoreDNS
+	}
 	if !t.Assertf(len(f.Nameservers) > 0, "add a name server to /etc/resolv.conf if pods shall resolve names outside of the cluster",
 		"the host has no name server") {
 		return

@@ -175,8 +175,12 @@ func networkTable() map[string][]faulty {
 			{"10250 over UDP", listen("worker1", "udp", 10250, ""), nil},
 			{"10256", listen("worker1", "tcp", 10256, ""), []string{"refuse worker1: 10256/tcp"}},
 			{"VXLAN", listen("worker1", "udp", 4789, ""), []string{"refuse worker1: 4789/udp"}},
+			{"BGP", func(w World) World {
+				w.BGP = true
+				return listen("worker1", "tcp", 179, "")(w)
+			}, []string{"refuse worker1: 179/tcp"}},
 			{"VXLAN that is not wanted", func(w World) World {
-				w.VXLAN = false
+				w.VXLANPort = 0
 				return listen("worker1", "udp", 4789, "")(w)
 			}, nil},
 			{"of an interrupted run", func(w World) World {
@@ -261,6 +265,10 @@ func networkTable() map[string][]faulty {
 			{"loopback and another", resolvers("10.1.0.1", "127.0.0.53"), []string{"refuse worker1: names 127.0.0.53: inside a pod that is the pod itself, and CoreDNS would ask itself for ever; name only servers"}},
 			{"loopback in other spellings", resolvers("::ffff:127.0.0.1", "0.0.0.0"), []string{"refuse worker1: names ::ffff:127.0.0.1, 0.0.0.0"}},
 			{"with a zone", resolvers("fe80::1%eth0"), nil},
+			{"loopback, which nobody asks", func(w World) World {
+				w.DNSForward = true
+				return resolvers("127.0.0.53")(w)
+			}, nil},
 		},
 	}
 }

@@ -9,7 +9,7 @@ import (
 // What listens beside the API server is not given to the API server by a cluster file.
 func TestPortsOfOthersAreRefusedForTheAPIServer(t *testing.T) {
 	others := 0
-	for _, p := range ports(World{APIServerPort: 8443, VXLAN: true, BalancerPorts: []int{cluster.LocalBalancerPort, cluster.LocalBalancerHealthPort}}) {
+	for _, p := range ports(World{APIServerPort: 8443, VXLANPort: 4789, BalancerPorts: []int{cluster.LocalBalancerPort, cluster.LocalBalancerHealthPort}}) {
 		if p.number == 8443 || p.proto != "tcp" {
 			continue
 		}

@@ -23,10 +23,10 @@ func TestLinks(t *testing.T) {
 		want  string // one a line
 	}{
 		{"no host", World{}, ""},
-		{"one host says nothing to itself", World{VXLAN: true, Hosts: []Host{one("cp1", true, true)}}, ""},
+		{"one host says nothing to itself", World{VXLANPort: 4789, Hosts: []Host{one("cp1", true, true)}}, ""},
 		{
 			"a control plane and two workers",
-			World{VXLAN: true, Hosts: []Host{one("w2", false, false), one("cp1", true, true), one("w1", false, false)}},
+			World{VXLANPort: 4789, Hosts: []Host{one("w2", false, false), one("cp1", true, true), one("w1", false, false)}},
 			`cp1>w1 4789/udp VXLAN
 cp1>w1 10250/tcp kubelet
 cp1>w2 4789/udp VXLAN

@@ -18,10 +18,16 @@ type World struct {
 	CAFingerprint string
 
 	PodCIDR, ServiceCIDR netip.Prefix
+	// PodPools are further networks of pods.
+	PodPools []netip.Prefix
 	// ProxyMode is that of kube-proxy: nftables and ipvs need more of the kernel.
 	ProxyMode string
-	// VXLAN says that the pod network runs over VXLAN.
-	VXLAN bool
+	// VXLANPort is the port of UDP over which the pod network runs as VXLAN; 0 where it does not.
+	VXLANPort int
+	// BGP says that nodes tell each other by BGP where pods are.
+	BGP bool
+	// DNSForward says that the cluster's DNS has servers of its own to ask, in place of those of the hosts.
+	DNSForward bool
 	// APIServerPort is the port of the API server; 0 means 6443.
 	APIServerPort int
 	// BalancerPorts are the ports, on loopback, of the load balancer that every node has; nil where

@@ -187,7 +187,8 @@ func (s *Session) checkWorld() check.World {
 		Unfetchable: map[string][]string{}, SourceFailure: s.sourceFailure,
 		MustFetch: s.Cluster.Artifacts.Delivery == "fetch", Pushed: s.Cluster.Artifacts.Delivery == "push",
 		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Traces: map[string]check.Traces{}, Ignore: s.ignored(),
-		ProxyMode: s.Cluster.Network.ProxyMode, VXLAN: s.Cluster.Network.CNI == "calico", APIServerPort: s.Cluster.APIPort,
+		ProxyMode: s.Cluster.Network.ProxyMode, VXLANPort: s.Cluster.VXLANPort(), BGP: s.Cluster.BGP(), PodPools: s.Cluster.PodNetworks()[1:], APIServerPort: s.Cluster.APIPort,
+		DNSForward: len(s.Cluster.Addons.CoreDNS.Forward) > 0,
 	}
 	w.NFS, w.NFSHost = s.Cluster.Addons.NFS.Enabled, s.Cluster.Addons.NFSHost
 	if s.Cluster.LocalBalancer {
