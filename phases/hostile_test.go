@@ -98,6 +98,45 @@ spec:
   inventory: hosts.yaml
 `
 
+// outside is a cluster with what leads into it and out of it.
+const outside = `apiVersion: kubewright.io/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  kubernetesVersion: 1.37.2
+  network:
+    cni:
+      name: calico
+      calico:
+        mode: bgp
+        peers: [{name: tor1, address: 10.0.0.1, asn: 65000, passwordFile: tor1, nodeSelector: {rack: a}}]
+        pools: [{name: dmz, cidr: 10.60.0.0/16, nodeSelector: {zone: dmz}}]
+  addons:
+    coredns:
+      forward: [10.0.0.53]
+      zones: [{name: corp.example.com, forward: [10.1.0.53]}]
+      hosts: [{address: 10.2.0.1, names: [git.example.com]}]
+    nodeLocalDNS: {enabled: true, address: 169.254.20.10}
+    metallb: {enabled: true, pools: [{name: a, addresses: [10.111.1.0/24]}]}
+    ingress: {controller: nginx, expose: auto, workload: deployment, className: nginx, address: 10.111.1.5,
+      certFile: www.crt, keyFile: www.key, config: {proxy-body-size: 8m}, nodeSelector: {edge: "yes"}}
+  hosts: [{name: cp1, address: 10.111.0.11, roles: [control-plane, worker]}]
+`
+
+// givenOutside are the files that outside names.
+func givenOutside(t *testing.T) map[string]string {
+	t.Helper()
+	authority, err := certs.NewAuthority("somebody's", certs.ECDSAP256, env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	www, err := authority.Issue(certs.Request{CommonName: "www", Server: true, DNSNames: []string{"www.example.com"}}, env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{"cluster.yaml": outside, "tor1": "password", "www.crt": string(www.CertPEM), "www.key": string(www.KeyPEM.Reveal())}
+}
+
 // clientOfEtcd is a cluster on an etcd that somebody else runs.
 const clientOfEtcd = `apiVersion: kubewright.io/v1alpha1
 kind: Cluster
@@ -258,13 +297,13 @@ func TestHostileTexts(t *testing.T) {
 	}
 	const digests = "apiVersion: kubewright.io/v1alpha1\nkind: Lock\nfiles: {\"https://dl.k8s.io/x\": \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}\n"
 	inside := map[string]string{"cluster.yaml": filled(everything), "digests.lock": digests, "bgp-password": "x"}
-	outside := map[string]string{"cluster.yaml": apart, "hosts.yaml": filled(apartHosts)}
+	elsewhere := map[string]string{"cluster.yaml": apart, "hosts.yaml": filled(apartHosts)}
 	wanted := map[string]bool{}
 	for _, path := range slices.Concat(textPaths("Cluster", reflect.TypeFor[spec.File]()), textPaths("Inventory", reflect.TypeFor[inventory.File]())) {
 		wanted[path] = true
 	}
 	s := &script{m: newMachine(t, "cp1", "vm")}
-	for _, files := range []map[string]string{inside, outside, givenByEtcd(t)} {
+	for _, files := range []map[string]string{inside, elsewhere, givenByEtcd(t), givenOutside(t)} {
 		if _, err := load(versions, files); err != nil {
 			t.Fatalf("without anything hostile: %v", err)
 		}
