@@ -117,19 +117,6 @@ func platform(t *testing.T, addon string, p Params) map[string]*unstructured.Uns
 	return byName
 }
 
-// as decodes an object.
-func as[T any](t *testing.T, o *unstructured.Unstructured) T {
-	t.Helper()
-	var typed T
-	if o == nil {
-		t.Fatalf("there is no %T", typed)
-	}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(o.Object, &typed, true); err != nil {
-		t.Fatal(err)
-	}
-	return typed
-}
-
 // serving is a certificate for tests, and the authority that signed it.
 func serving(t *testing.T) (authority *certs.Authority, pair certs.Pair) {
 	t.Helper()

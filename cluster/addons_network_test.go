@@ -63,7 +63,7 @@ func TestFlannelWarns(t *testing.T) {
 }
 
 // A document tells machines that join what their kubelets and checks need of addons.
-func TestDocumentOfAddons(t *testing.T) {
+func TestDocumentOfNetworks(t *testing.T) {
 	m := withNetwork(`{calico: {mode: bgp}}, proxyMode: ipvs`)
 	m["cluster.yaml"] = strings.Replace(m["cluster.yaml"], "  hosts:\n", "  addons: {nodeLocalDNS: {enabled: true, address: 169.254.25.10}, coredns: {forward: [10.0.0.1]}, ingress: {controller: nginx}}\n  hosts:\n", 1)
 	c, _, err := m.loadAt(t, now())

@@ -36,6 +36,9 @@ func (s *Session) sets(p plan.Phase) ([]plan.Set, error) {
 // planSets compares the objects of a phase's addons, all at once. Of a phase that installs several, one
 // that fails keeps none of the others from being planned.
 func (s *Session) planSets(ctx context.Context, p plan.Phase, unknown string) ([]plan.Objects, error) {
+	if p.Sets == nil {
+		return nil, nil
+	}
 	sets, err := s.sets(p)
 	if err != nil {
 		return nil, err
