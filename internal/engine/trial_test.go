@@ -25,7 +25,9 @@ func TestTrialOf(t *testing.T) {
 		{"nothing", func(*cluster.Cluster) {}, kube.TrialInput{}},
 		{"calico", func(c *cluster.Cluster) { c.Network.CNI = "calico" }, kube.TrialInput{NetworkPolicy: true}},
 		{"metrics", func(c *cluster.Cluster) { c.Addons.MetricsServer.Enabled = true }, kube.TrialInput{Metrics: true}},
-		{"ingress", func(c *cluster.Cluster) { c.Addons.Ingress = spec.Ingress{Controller: "ingress-nginx", ClassName: "web"} },
+		{"ingress", func(c *cluster.Cluster) {
+			c.Addons.Ingress = spec.Ingress{Controller: "ingress-nginx", ClassName: "web"}
+		},
 			kube.TrialInput{Ingress: &kube.IngressTrial{ClassName: "web", Selector: "kubewright.io/addon=ingress-nginx"}}},
 		{"storage", func(c *cluster.Cluster) {
 			c.Addons.LocalPath = spec.LocalPath{Enabled: true, ClassName: "fast"}
