@@ -204,7 +204,7 @@ func (a *addonsLab) digestOfAnother(t *testing.T) {
 	}
 	a.write(t, "other-digests.yaml", string(manifest.ReplaceAll(digests, []byte("${1}00000000"))))
 	file := a.variant(t, "    digests: digests.yaml\n", "    digests: other-digests.yaml\n")
-	kubewright(t, "apply", "--yes", "-f", file, "--log", debugLog(t)).want(t, exitUnhealthy).says(t, "addon local-path", "local-path-storage.yaml", "artifacts.digests")
+	kubewright(t, "apply", "--yes", "-f", file, "--log", debugLog(t)).want(t, exitUnhealthy).says(t, "addon local-path", "digest mismatch", "artifacts.digests")
 }
 
 // disabled: without its lines in the cluster file an addon is gone with all that is its own, and nothing else.
