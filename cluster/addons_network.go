@@ -49,8 +49,7 @@ func (c *Cluster) PodNetworks() []netip.Prefix {
 func (c *Cluster) NodeDNS() netip.Addr {
 	local := c.Addons.NodeLocalDNS
 	address, err := netip.ParseAddr(local.Address)
-	switch {
-	case local.Enabled && err == nil && (c.Network.ProxyMode == proxyIPVS || c.Network.ProxyMode == proxyNftables):
+	if local.Enabled && err == nil && (c.Network.ProxyMode == proxyIPVS || c.Network.ProxyMode == proxyNftables) {
 		// With these, no other program can have the address of a service. Pods that were told of the cache stay
 		// without DNS while there is none.
 		return address

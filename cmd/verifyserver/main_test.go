@@ -151,7 +151,7 @@ func TestBegunRequestsAreAnswered(t *testing.T) {
 		go func() { served <- serve(ctx, listener, t.TempDir(), tc.grace) }()
 		// The answer begins at once, and ends with the body of the request.
 		body, end := io.Pipe()
-		request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+listener.Addr().String()+"/echo", body)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+listener.Addr().String()+"/echo", body)
 		if err != nil {
 			t.Fatal(err)
 		}
