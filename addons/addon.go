@@ -128,6 +128,9 @@ func (a Addon) File(r catalog.Release) (f catalog.File, ok bool) {
 
 // Version is that of the upstream manifest, and "" where there is none.
 func (a Addon) Version(r catalog.Release) string {
+	for _, v := range a.Variants { // of one release, whichever
+		a.Manifest = cmp.Or(a.Manifest, v.Manifest)
+	}
 	file, _ := a.File(r)
 	return file.Version
 }

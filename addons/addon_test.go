@@ -63,6 +63,9 @@ func TestDefault(t *testing.T) {
 	if a, err := Find("calico"); err != nil || a.Name != "calico" {
 		t.Errorf("Find = %q, %v", a.Name, err)
 	}
+	if a, err := Find("calico"); err != nil || a.Version(r) != r.Calico {
+		t.Errorf("version %q, %v; want %s", a.Version(r), err, r.Calico)
+	}
 	if _, err := Find("weave"); err == nil || !strings.Contains(err.Error(), "kube-proxy, calico, flannel, coredns, ") {
 		t.Errorf("Find of what there is not: %v", err)
 	}
