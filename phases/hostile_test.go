@@ -77,12 +77,11 @@ spec:
     localPath: {enabled: true, path: /data, className: disks, reclaimPolicy: Retain}
     nfs: {enabled: true, server: nas.example.com, path: /export, className: nfs, reclaimPolicy: Delete, volumes: [{name: v, path: /export/v, server: 10.9.9.9, capacity: 1Gi}]}
     registry: {enabled: true, host: images.example.com, size: 10Gi, storageClass: disks}
-  preflight: {ignore: [memory]}
-  addons:
     custom:
     - {name: mine, namespace: mine, after: [coredns], manifests: files/mine}
     - {name: built, kustomization: files/built}
     - {name: charted, chart: {path: "oci://registry.example.com/charts/x", version: 1.2.3, releaseName: x, valuesFiles: [values.yaml], values: {a: b}}}
+  preflight: {ignore: [memory]}
   rollout: {workers: {maxUnavailable: "25%", drain: auto, drainTimeout: 5m}}
   ssh: LOGIN
   groups: {g: GROUP}
