@@ -9,6 +9,7 @@ import (
 
 	"kubewright/addons"
 	"kubewright/cluster"
+	"kubewright/internal/fault"
 	"kubewright/internal/plan"
 	"kubewright/spec"
 )
@@ -155,6 +156,9 @@ func addonSet(c *cluster.Cluster, a addons.Addon) (plan.Set, error) {
 		Name: a.Name, After: a.After,
 		Objects: func(c *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
 			p := params(c, w)
+			if err := keepsPool(p, w.Live[defaultPool()]); a.Name == "calico" && err != nil {
+				return nil, err
+			}
 			if a.Certificate != nil {
 				var err error
 				p.CA = w.PKI.Kubernetes.CertPEM()
@@ -171,6 +175,9 @@ func addonSet(c *cluster.Cluster, a addons.Addon) (plan.Set, error) {
 	if a.Certificate != nil {
 		set.Reads = []plan.Ref{certificateRef(*a.Certificate)}
 	}
+	if a.Name == "calico" {
+		set.Reads = append(set.Reads, defaultPool())
+	}
 	for _, r := range a.Ready {
 		kinds := map[string]plan.ConditionKind{"Deployment": plan.DeploymentAvailable, "DaemonSet": plan.DaemonSetReady}
 		kind, ok := kinds[r.Kind]
@@ -180,6 +187,35 @@ func addonSet(c *cluster.Cluster, a addons.Addon) (plan.Set, error) {
 		set.Ready = append(set.Ready, plan.Condition{Kind: kind, Namespace: r.Namespace, Name: r.Name})
 	}
 	return set, nil
+}
+
+// defaultPool is Calico's pool of the pod CIDR.
+func defaultPool() plan.Ref {
+	return plan.Ref{APIVersion: "crd.projectcalico.org/v1", Kind: "IPPool", Name: spec.CalicoDefaultPool}
+}
+
+// keepsPool refuses to change the addresses of pods that run, or how their packets travel: while some nodes do it
+// the old way and some the new, pods do not reach each other, and addresses out of no pool are routed by nobody.
+// live is the pool that the cluster has; nil for none.
+func keepsPool(p addons.Params, live *unstructured.Unstructured) error {
+	if live == nil {
+		return nil
+	}
+	text := func(field string) string {
+		value, _, _ := unstructured.NestedString(live.Object, "spec", field)
+		return value
+	}
+	if was := text("cidr"); was != p.PodCIDR.String() {
+		return fault.New(fault.Preflight, "the pods of this cluster have addresses of %s, and the cluster file wants %s", was, p.PodCIDR).
+			WithHint("set network.podCIDR back to %s, or add networks as network.cni.calico.pools", was)
+	}
+	wrapped := func(mode string) bool { return mode != "" && mode != "Never" }
+	if wanted := p.Calico(); wrapped(text("vxlanMode")) != wrapped(wanted.VXLAN) {
+		was := map[bool]string{true: spec.CalicoVXLAN, false: spec.CalicoBGP}[wrapped(text("vxlanMode"))]
+		return fault.New(fault.Preflight, "Calico's mode is %s in this cluster, and the cluster file wants %s: pods that run would not reach each other", was, wanted.Mode).
+			WithHint("set network.cni.calico.mode back to %s, or reset the cluster and make it anew", was)
+	}
+	return nil
 }
 
 func params(c *cluster.Cluster, w plan.World) addons.Params {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -183,7 +182,7 @@ func (s *Session) live(ctx context.Context, refs []plan.Ref) (map[plan.Ref]*unst
 	found := map[plan.Ref]*unstructured.Unstructured{}
 	for _, ref := range refs {
 		object, err := client.Get(ctx, schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind), ref.Namespace, ref.Name)
-		if apierrors.IsNotFound(err) {
+		if kube.Absent(err) {
 			continue
 		}
 		if err != nil {

@@ -111,14 +111,14 @@ func (c *Client) tryRemove(ctx context.Context, object Object, ours func(Object)
 			PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid},
 		})
 	})
-	if absentObject(err) {
+	if Absent(err) {
 		return "", nil
 	}
 	return uid, err
 }
 
-// absentObject tells that an object is not there, or that nobody serves its kind any more.
-func absentObject(err error) bool {
+// Absent tells that an object is not there, or that nobody serves its kind any more.
+func Absent(err error) bool {
 	return errors.Is(err, errNoKind) || apierrors.IsNotFound(err)
 }
 
@@ -136,7 +136,7 @@ func (g gone) String() string { return Name(g.object) + " to be gone" }
 func (g gone) Check(ctx context.Context) (bool, string, error) {
 	live, err := g.client.Get(ctx, g.object.GroupVersionKind(), g.object.GetNamespace(), g.object.GetName())
 	switch {
-	case absentObject(err), err == nil && live.GetUID() != g.uid:
+	case Absent(err), err == nil && live.GetUID() != g.uid:
 		return true, "", nil
 	case err != nil:
 		return false, "", err

@@ -176,7 +176,7 @@ func (t *trial) removeLeft(ctx context.Context) error {
 		if namespace.GetName() == t.namespace || err == nil && made.Add(lifetime).After(now) {
 			continue
 		}
-		if err := t.client.Delete(ctx, namespace.GroupVersionKind(), "", namespace.GetName()); err != nil && !absentObject(err) {
+		if err := t.client.Delete(ctx, namespace.GroupVersionKind(), "", namespace.GetName()); err != nil && !Absent(err) {
 			return err
 		}
 	}
