@@ -123,7 +123,7 @@ const snapshotOfHost = `
 	find /etc /var/lib \( $skip \) -prune -o -type f -exec sha256sum {} +
 	set +f
 	systemctl list-unit-files --no-legend --plain | awk '$2 != "transient" { print "unit-file", $1, $2 }'
-	systemctl list-units --all --no-legend --plain | awk '$1 != "systemd-tmpfiles-clean.service" && ($3 != "inactive" || $1 !~ /[.]mount$/) { print "unit", $1, $2, $3, $4 }' |
+	systemctl list-units --all --no-legend --plain | awk '$1 ~ /[.]timer$/ { $4 = "" } $1 != "systemd-tmpfiles-clean.service" && ($3 != "inactive" || $1 !~ /[.]mount$/) { print "unit", $1, $2, $3, $4 }' |
 		if [ -n "$ours" ]; then grep -Ev '^unit (cri-containerd-|run-|var-lib-kubelet-|kubepods|sys-devices-|sys-subsystem-)'; else cat; fi
 	[ -n "$ours" ] || for table in filter nat; do
 		iptables-save -t $table | sed "/^#/d; s/ \[[0-9:]*\]$//; s/^/rule $table /"
