@@ -29,6 +29,46 @@ func (v *validator) customAddons() {
 		}
 		v.source(where, a)
 	}
+	v.circles()
+}
+
+// circles refuses addons that wait for each other, or for themselves: none of them would ever begin. Addons of
+// kubewright come after none of the user's.
+func (v *validator) circles() {
+	after := map[string][]string{}
+	for _, a := range v.spec.Addons.Custom {
+		after[a.Name] = append(after[a.Name], a.After...)
+	}
+	told := map[string]bool{}
+	for i, a := range v.spec.Addons.Custom {
+		for j, before := range a.After {
+			way := wayTo(after, before, a.Name, map[string]bool{})
+			if way == nil || told[a.Name] {
+				continue
+			}
+			for _, name := range way {
+				told[name] = true
+			}
+			v.Refuse(at("addons", "custom").Index(i).Key("after").Index(j), "%s would wait for itself: it comes after %s", a.Name, strings.Join(way, ", which comes after "))
+		}
+	}
+}
+
+// wayTo is how one leads to another, both included; nil where it does not.
+func wayTo(next map[string][]string, from, to string, seen map[string]bool) []string {
+	if from == to {
+		return []string{to}
+	}
+	seen[from] = true
+	for _, name := range next[from] {
+		if seen[name] {
+			continue
+		}
+		if way := wayTo(next, name, to, seen); way != nil {
+			return append([]string{from}, way...)
+		}
+	}
+	return nil
 }
 
 // source checks that an addon consists of one thing.
