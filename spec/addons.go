@@ -19,7 +19,7 @@ type Addons struct {
 	NFS NFS `yaml:"nfs"`
 	// Registry is a registry of container images inside the cluster, which every node trusts.
 	Registry Registry `yaml:"registry"`
-	// Custom are addons of yours, installed in this order where after does not say otherwise.
+	// Custom are addons of yours, installed side by side, each as soon as those that it comes after are ready.
 	Custom []CustomAddon `yaml:"custom"`
 }
 
