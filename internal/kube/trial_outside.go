@@ -2,13 +2,13 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -164,28 +164,35 @@ func (t *trial) controller(ctx context.Context) (corev1.Service, corev1.ServiceP
 	return corev1.Service{}, corev1.ServicePort{}, fmt.Errorf("no service of the controller has port %d: there is none that is labelled %s", httpPort, t.in.Ingress.Selector)
 }
 
-// nodePort asks at the port of every node until one answers: with the client's address preserved, only those do
-// that run the controller.
+// nodePort asks at the port of every node, of all at once, until one answers: with the client's address preserved,
+// only those do that run the controller, and the others are silent.
 func (t *trial) nodePort(ctx context.Context, port int32, host, pod string) (string, error) {
 	through := ""
 	err := persist(ctx, fmt.Sprintf("port %d of every node", port), func(ctx context.Context) error {
-		var failed []string
+		errs := make([]error, len(t.in.Nodes))
+		var all sync.WaitGroup
 		for i, node := range t.in.Nodes {
 			asker := t.in.Nodes[(i+1)%len(t.in.Nodes)]
-			// All have to get their turn within one attempt.
-			once, cancel := context.WithTimeout(ctx, verifyTimeout/2)
-			answer, err := ask(once, question{dial: asker.Dial, address: netip.AddrPortFrom(node.IP, uint16(port)).String(), host: host})
-			cancel()
-			if err == nil && answer == pod {
+			all.Go(func() {
+				once, cancel := context.WithTimeout(ctx, fetchTimeout)
+				defer cancel()
+				answer, err := ask(once, question{dial: asker.Dial, address: netip.AddrPortFrom(node.IP, uint16(port)).String(), host: host})
+				if err == nil && answer != pod {
+					err = said{fmt.Sprintf("something else answers: %.80q", answer)}
+				}
+				errs[i] = err
+			})
+		}
+		all.Wait()
+		var failed []string
+		for i, node := range t.in.Nodes {
+			if errs[i] == nil {
 				through = node.Name
 				return nil
 			}
-			if err == nil {
-				err = fmt.Errorf("something else answers: %.80q", answer)
-			}
-			failed = append(failed, node.Name+": "+explainError(err))
+			failed = append(failed, node.Name+": "+explainError(errs[i]))
 		}
-		return errors.New(strings.Join(failed, "; "))
+		return said{strings.Join(failed, "; ")}
 	})
 	return through, err
 }

@@ -3,6 +3,7 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -155,6 +156,29 @@ func testTry(t *testing.T, w *world) {
 			in.Here = refused
 		})
 		if check := checks[1]; !check.OK || check.Detail != "192.0.2.7 answers b, but not this machine" {
+			t.Error(check)
+		}
+	})
+	t.Run("most nodes are silent", func(t *testing.T) {
+		checks := try(t, 30*time.Second, nil, func(in *kube.TrialInput) {
+			only(kube.CheckIngress)(in)
+			dial := in.Nodes[0].Dial
+			mute := func(ctx context.Context, network, address string) (net.Conn, error) {
+				if strings.HasPrefix(address, "10.111.0.") {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return dial(ctx, network, address)
+			}
+			last := in.Nodes[1]
+			in.Nodes = nil
+			for i := range byte(4) {
+				in.Nodes = append(in.Nodes, kube.VerifyNode{Name: fmt.Sprintf("silent%d", i), IP: netip.AddrFrom4([4]byte{10, 111, 0, 30 + i}), Dial: mute})
+			}
+			last.Dial = mute
+			in.Nodes = append(in.Nodes, last)
+		})
+		if check := checks[1]; check.Name != kube.CheckIngress || !check.OK || !strings.HasSuffix(check.Detail, " of b") {
 			t.Error(check)
 		}
 	})
