@@ -104,6 +104,18 @@ func TestStatusResultInSync(t *testing.T) {
 	goldenResult(t, "status-in-sync", statusResult(&plan.Plan{Cluster: "lab", Hosts: mixedPlan().Hosts[1:], States: mixedPlan().States}))
 }
 
+// An addon that could not be planned is not as wanted, whatever else is.
+func TestStatusResultWhereAnAddonFailed(t *testing.T) {
+	res := statusResult(&plan.Plan{Objects: []plan.Objects{{Phase: "addons", Addon: "mine", Failed: errors.New("addon mine: no")}}})
+	status, ok := res.document.(clusterStatus)
+	if !ok || status.InSync || len(status.Failures) != 1 || status.Failures[0].Addon != "mine" {
+		t.Errorf("%+v", res.document)
+	}
+	if text := resultText(t, res); !strings.Contains(text, "1 addon that could not be planned.") || strings.Contains(text, "as wanted") {
+		t.Errorf("the text is\n%s", text)
+	}
+}
+
 func TestResetResult(t *testing.T) {
 	p := mixedPlan()
 	p.States = nil // a reset does not ask

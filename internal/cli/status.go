@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strconv"
 
@@ -24,7 +25,7 @@ counts: what is as wanted, what was changed since it was applied (drift), and wh
 		if err != nil {
 			return nil, err
 		}
-		return statusResult(p), p.Absent
+		return statusResult(p), errors.Join(p.Failed(), p.Absent)
 	})
 	flags.addScope(cmd)
 	return cmd
@@ -34,10 +35,12 @@ counts: what is as wanted, what was changed since it was applied (drift), and wh
 type clusterStatus struct {
 	Cluster string `json:"cluster"`
 	// InSync says that everything is as wanted.
-	InSync    bool              `json:"inSync"`
-	Hosts     []hostStatus      `json:"hosts"`
-	Objects   []objectStatus    `json:"objects"`
-	Unreached map[string]string `json:"unreached,omitempty"`
+	InSync  bool           `json:"inSync"`
+	Hosts   []hostStatus   `json:"hosts"`
+	Objects []objectStatus `json:"objects"`
+	// Failures are the addons of which it is not known how they stand.
+	Failures  []plan.DocumentFailure `json:"failures,omitempty"`
+	Unreached map[string]string      `json:"unreached,omitempty"`
 }
 
 // hostStatus counts the resources of a host by status.
@@ -57,7 +60,7 @@ type objectStatus struct {
 
 func statusResult(p *plan.Plan) *result {
 	d := p.Document()
-	s := clusterStatus{Cluster: p.Cluster, InSync: p.Empty() && p.Absent == nil, Hosts: []hostStatus{}, Objects: []objectStatus{}, Unreached: d.Unreached}
+	s := clusterStatus{Cluster: p.Cluster, InSync: p.Empty() && p.Absent == nil, Hosts: []hostStatus{}, Objects: []objectStatus{}, Failures: d.Failures, Unreached: d.Unreached}
 	for _, h := range p.Hosts {
 		host := hostStatus{Name: h.Name, State: p.States[h.Name].String(), Counts: map[plan.Status]int{}, Drift: []string{}}
 		for _, it := range h.Items {

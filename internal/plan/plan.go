@@ -83,5 +83,5 @@ func (p Plan) Count() int {
 	return n
 }
 
-// Empty tells whether nothing would be done.
-func (p Plan) Empty() bool { return p.Count() == 0 }
+// Empty tells whether nothing would be done. What an addon that could not be planned needs is not known, and tried.
+func (p Plan) Empty() bool { return p.Count() == 0 && p.Failed() == nil }

@@ -46,7 +46,7 @@ func (p Plan) Summary() string {
 	case p.Empty():
 		return "Nothing to do: everything is as wanted."
 	}
-	changes, hosts, objects := 0, 0, 0
+	changes, hosts, objects, failed := 0, 0, 0, 0
 	for _, h := range p.Hosts {
 		if n := len(h.Changes()); n > 0 {
 			changes += n
@@ -55,6 +55,9 @@ func (p Plan) Summary() string {
 	}
 	for _, o := range p.Objects {
 		objects += len(o.Changes)
+		if o.Failed != nil {
+			failed++
+		}
 	}
 	var parts []string
 	if changes > 0 {
@@ -65,6 +68,9 @@ func (p Plan) Summary() string {
 	}
 	if objects > 0 {
 		parts = append(parts, counted(objects, "API object"))
+	}
+	if failed > 0 {
+		parts = append(parts, counted(failed, "addon")+" that could not be planned")
 	}
 	return strings.Join(parts, ", ") + "."
 }

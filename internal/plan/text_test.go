@@ -168,6 +168,7 @@ func TestSummary(t *testing.T) {
 		want string
 	}{
 		{Plan{}, "Nothing to do: everything is as wanted."},
+		{Plan{Objects: []Objects{{Addon: "a", Failed: errors.New("x")}, {Addon: "b"}}}, "1 addon that could not be planned."},
 		{Plan{Hosts: []Host{{Name: "a", Items: []Item{change}}, {Name: "b"}}}, "1 change on 1 host."},
 		{Plan{Hosts: []Host{{Name: "a", Items: []Item{change, change}}, {Name: "b", Items: []Item{change}}}}, "3 changes on 2 hosts."},
 		{Plan{Objects: []Objects{object}}, "1 API object."},
