@@ -278,20 +278,26 @@ func (s *Session) putObjects(ctx context.Context, p plan.Phase, objects []kube.O
 	if len(objects) == 0 {
 		return nil
 	}
-	client, err := s.client("")
-	if err != nil {
-		return err
-	}
 	if !s.apiThere { // else it is held already, or nothing is to be changed
 		if err := s.holdLease(ctx); err != nil {
 			return err
 		}
 	}
+	return s.insist(ctx, p, func(ctx context.Context, client *kube.Client) error { return s.applyOnce(ctx, p, client, objects) })
+}
+
+// insist does something with an API server, and does it again, with another one if need be, while that cannot be
+// asked for the moment.
+func (s *Session) insist(ctx context.Context, p plan.Phase, do func(context.Context, *kube.Client) error) error {
+	client, err := s.client("")
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
 	said := ""
 	for {
-		err := s.applyOnce(ctx, p, client, objects)
+		err := do(ctx, client)
 		if !kube.Transient(err) && !passing(err) {
 			return err
 		}

@@ -43,62 +43,97 @@ func (s *Session) planSets(ctx context.Context, p plan.Phase, unknown string) ([
 		return nil, err
 	}
 	if unknown == "" {
-		if err := s.readRecords(ctx); err != nil {
+		if err := s.knownRecords(ctx); err != nil {
 			return nil, fmt.Errorf("phase %s: %w", p.Name, err)
 		}
+		if err := s.unchangeable(p, sets); err != nil {
+			return nil, err
+		}
 	}
-	planned := make([]plan.Objects, len(sets))
 	consist := make([][]kube.Object, len(sets))
+	planned := make([]plan.Objects, len(sets))
 	errs := make([]error, len(sets))
-	var all sync.WaitGroup
-	for i, set := range sets {
-		all.Go(func() {
-			o := plan.Objects{Phase: p.Name, Addon: set.Name, Unknown: unknown}
-			var err error
-			if consist[i], o.Changes, err = s.planSet(ctx, p, set, unknown); err != nil && p.Prunes && ctx.Err() == nil {
-				o.Failed = addonError(set.Name, err)
-			} else if err != nil {
-				errs[i] = fmt.Errorf("phase %s: %w", p.Name, err)
+	each := func(do func(i int, set plan.Set) error) {
+		var all sync.WaitGroup
+		for i, set := range sets {
+			if errs[i] == nil {
+				all.Go(func() { errs[i] = do(i, set) })
 			}
-			planned[i] = o
-		})
+		}
+		all.Wait()
 	}
-	all.Wait()
+	each(func(i int, set plan.Set) (err error) {
+		consist[i], err = s.setObjects(ctx, p, set)
+		return err
+	})
+	// Whose an object is has to be known of all before it is told what goes.
+	for i, set := range sets {
+		if errs[i] == nil {
+			errs[i] = s.claim(set.Name, consist[i])
+		}
+	}
+	each(func(i int, set plan.Set) (err error) {
+		planned[i].Changes, err = s.diffSet(ctx, p, set, consist[i], unknown)
+		return err
+	})
+	for i, set := range sets {
+		planned[i].Phase, planned[i].Addon, planned[i].Unknown = p.Name, set.Name, unknown
+		switch {
+		case errs[i] == nil:
+		case p.Prunes && ctx.Err() == nil:
+			planned[i].Failed, errs[i] = addonError(set.Name, errs[i]), nil
+		default:
+			errs[i] = fmt.Errorf("phase %s: %w", p.Name, errs[i])
+		}
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	for i, set := range sets {
-		if err := s.claim(set.Name, consist[i]); err != nil {
-			planned[i] = plan.Objects{Phase: p.Name, Addon: set.Name, Failed: err}
-		}
-	}
-	obsolete, err := s.obsolete(p)
-	var removed []plan.Objects
-	for _, record := range obsolete {
-		o := plan.Objects{Phase: p.Name, Addon: record.Name}
-		for _, ref := range record.Objects {
-			o.Changes = append(o.Changes, plan.ObjectChange{Name: ref.String(), Delete: true})
-		}
-		o.Changes = append(o.Changes, plan.ObjectChange{Name: kube.Name(record.Object()), Delete: true})
-		removed = append(removed, o)
-	}
+	removed, err := s.planRemoval(ctx, p)
 	return slices.Concat(planned, removed), err
 }
 
-// claim notes whose an object is, and refuses an addon one that another has: they would take it from each other
+// planRemoval is what goes with the addons that are wanted no more.
+func (s *Session) planRemoval(ctx context.Context, p plan.Phase) ([]plan.Objects, error) {
+	obsolete, err := s.obsolete(p)
+	if err != nil {
+		return nil, err
+	}
+	var removed []plan.Objects
+	for _, record := range obsolete {
+		changes, err := s.deletions(ctx, record.Name, s.ungiven(record.Name, record.Objects))
+		if err != nil {
+			return nil, fmt.Errorf("phase %s: %w", p.Name, err)
+		}
+		changes = append(changes, plan.ObjectChange{Name: kube.Name(record.Object()), Delete: true})
+		removed = append(removed, plan.Objects{Phase: p.Name, Addon: record.Name, Changes: changes})
+	}
+	return removed, nil
+}
+
+// ownerKey is what an object is one by, whatever the version of its kind.
+func ownerKey(ref kube.Ref) string { return ref.GroupKind().String() + " " + ref.String() }
+
+// own notes whose an object is. The first one keeps it.
+func (s *Session) own(addon string, ref kube.Ref) (owner string) {
+	if s.owners == nil {
+		s.owners = map[string]string{}
+	}
+	key := ownerKey(ref)
+	if _, taken := s.owners[key]; !taken {
+		s.owners[key] = addon
+	}
+	return s.owners[key]
+}
+
+// claim notes whose objects are, and refuses an addon one that another has: they would take it from each other
 // for ever.
 func (s *Session) claim(addon string, objects []kube.Object) error {
 	var errs []error
 	for _, object := range objects {
-		key := object.GroupVersionKind().GroupKind().String() + " " + kube.Name(object)
-		if owner, taken := s.owners[key]; taken && owner != addon {
+		if owner := s.own(addon, kube.RefOf(object)); owner != addon {
 			errs = append(errs, fmt.Errorf("%s is an object of the addon %s too; take it out of one of them", kube.Name(object), owner))
-			continue
 		}
-		if s.owners == nil {
-			s.owners = map[string]string{}
-		}
-		s.owners[key] = addon
 	}
 	if len(errs) == 0 {
 		return nil
@@ -106,35 +141,68 @@ func (s *Session) claim(addon string, objects []kube.Object) error {
 	if s.refused == nil {
 		s.refused = map[string]error{}
 	}
-	s.refused[addon] = addonError(addon, errors.Join(errs...))
-	return s.refused[addon]
+	err := errors.Join(errs...)
+	s.refused[addon] = addonError(addon, err)
+	return err
 }
 
-// planSet compares an addon's objects, which it returns as well.
-func (s *Session) planSet(ctx context.Context, p plan.Phase, set plan.Set, unknown string) ([]kube.Object, []plan.ObjectChange, error) {
-	objects, err := s.setObjects(ctx, set)
-	if err != nil {
-		return nil, nil, err
-	}
+// ungiven are the objects of an addon without those that another has now. These are not deleted on the way.
+func (s *Session) ungiven(addon string, refs []kube.Ref) []kube.Ref {
+	return slices.DeleteFunc(slices.Clone(refs), func(ref kube.Ref) bool {
+		owner, owned := s.owners[ownerKey(ref)]
+		return owned && owner != addon
+	})
+}
+
+// diffSet compares an addon's objects.
+func (s *Session) diffSet(ctx context.Context, p plan.Phase, set plan.Set, objects []kube.Object, unknown string) ([]plan.ObjectChange, error) {
 	all := withNamespace(set, objects)
 	var out []plan.ObjectChange
 	if unknown != "" {
 		for _, obj := range all {
 			out = append(out, plan.ObjectChange{Name: kube.Name(obj), Create: true})
 		}
-		return objects, out, nil
+		return out, nil
 	}
-	if out, err = s.diffObjects(ctx, all); err != nil {
-		return nil, nil, err
+	out, err := s.diffObjects(ctx, all)
+	if err != nil {
+		return nil, err
 	}
 	record, before, orphans := s.recordOf(p, set, objects)
-	for _, ref := range orphans {
-		out = append(out, plan.ObjectChange{Name: ref.String(), Delete: true})
+	deleted, err := s.deletions(ctx, set.Name, orphans)
+	if err != nil {
+		return nil, err
 	}
-	if len(orphans) == 0 && !record.Equal(before) {
+	if len(deleted) == 0 && !record.Equal(before) {
 		out = append(out, plan.ObjectChange{Name: kube.Name(record.Object()), Create: before.Name == ""})
 	}
-	return objects, out, nil
+	return append(out, deleted...), nil
+}
+
+// deletions are the changes that take objects of an addon away: those that are there, and the addon's still.
+func (s *Session) deletions(ctx context.Context, addon string, refs []kube.Ref) ([]plan.ObjectChange, error) {
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	client, err := s.client("")
+	if err != nil {
+		return nil, err
+	}
+	found, err := client.Removable(ctx, refs, func(object kube.Object) bool { return isOf(addon, object) })
+	if err != nil {
+		return nil, err
+	}
+	var out []plan.ObjectChange
+	for _, ref := range found {
+		out = append(out, plan.ObjectChange{Name: ref.String(), Delete: true})
+	}
+	return out, nil
+}
+
+// isOf tells whether an object is an addon's, or its record.
+func isOf(addon string, object kube.Object) bool {
+	labels := object.GetLabels()
+	return labels[addons.Label] == addon || labels[kube.RecordLabel] == addon
 }
 
 // withNamespace adds the namespace that an addon names and does not bring.
@@ -151,7 +219,7 @@ func withNamespace(set plan.Set, objects []kube.Object) []kube.Object {
 }
 
 // setObjects are the objects of an addon, made of its manifests and of what it reads in the cluster.
-func (s *Session) setObjects(ctx context.Context, set plan.Set) ([]kube.Object, error) {
+func (s *Session) setObjects(ctx context.Context, p plan.Phase, set plan.Set) ([]kube.Object, error) {
 	w := plan.World{PKI: s.pki, Targets: s.targets, Scope: s.scope(), Env: s.env(), Custom: s.custom, Manifests: map[string][]byte{}}
 	m := s.controlPlane("")
 	for _, name := range set.Manifests {
@@ -165,8 +233,11 @@ func (s *Session) setObjects(ctx context.Context, set plan.Set) ([]kube.Object, 
 		w.Manifests[name] = content
 	}
 	if len(set.Reads) > 0 && s.apiUp() {
-		var err error
-		if w.Live, err = s.live(ctx, set.Reads); err != nil {
+		err := s.insist(ctx, p, func(ctx context.Context, client *kube.Client) (err error) {
+			w.Live, err = live(ctx, client, set.Reads)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -174,11 +245,7 @@ func (s *Session) setObjects(ctx context.Context, set plan.Set) ([]kube.Object, 
 }
 
 // live reads objects, those that are there.
-func (s *Session) live(ctx context.Context, refs []plan.Ref) (map[plan.Ref]*unstructured.Unstructured, error) {
-	client, err := s.client("")
-	if err != nil {
-		return nil, err
-	}
+func live(ctx context.Context, client *kube.Client, refs []plan.Ref) (map[plan.Ref]*unstructured.Unstructured, error) {
 	found := map[plan.Ref]*unstructured.Unstructured{}
 	for _, ref := range refs {
 		object, err := client.Get(ctx, schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind), ref.Namespace, ref.Name)
@@ -207,46 +274,74 @@ func (s *Session) apiUp() bool {
 	return s.apiThere || s.records.known
 }
 
-// readRecords asks the cluster for its records, once in a run.
-func (s *Session) readRecords(ctx context.Context) error {
+// knownRecords asks the cluster for its records, unless it has told them.
+func (s *Session) knownRecords(ctx context.Context) error {
+	client, err := s.client("")
+	if err != nil {
+		return err
+	}
+	return s.readRecords(ctx, client)
+}
+
+// readRecords asks an API server for the records, once in a run. What addons have in phases that the run leaves out
+// is theirs.
+func (s *Session) readRecords(ctx context.Context, client *kube.Client) error {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
 	if s.records.known {
 		return nil
 	}
-	client, err := s.client("")
+	found, err := client.Records(ctx)
 	if err != nil {
 		return err
 	}
-	s.records.byName, err = client.Records(ctx)
-	s.records.known = err == nil
-	return err
+	s.records.byName, s.records.known = found, true
+	return s.ownRecorded()
 }
 
-// recordOf is the record of an addon as it is to be and as it is, and what only the latter has. What a run
-// that prunes nothing leaves stays in the record.
+// ownRecorded notes whose the objects are that were recorded by phases which this run leaves out.
+func (s *Session) ownRecorded() error {
+	for _, p := range s.Phases {
+		if !s.skips(p, s.Only) {
+			continue
+		}
+		sets, err := s.sets(p)
+		if err != nil {
+			return err
+		}
+		for _, set := range sets {
+			for _, ref := range s.records.byName[set.Name].Objects {
+				s.own(set.Name, ref)
+			}
+		}
+	}
+	return nil
+}
+
+// recordOf is the record of an addon as it is to be and as it is, and what only the latter has. What a run of some
+// phases leaves stays in the record. What another addon has now is that one's.
 func (s *Session) recordOf(p plan.Phase, set plan.Set, objects []kube.Object) (record, before kube.Record, orphans []kube.Ref) {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
 	record, before = kube.NewRecord(set.Name, p.Name, set.After, objects), s.records.byName[set.Name]
-	orphans = before.Lacking(record)
-	if !s.prunes() {
+	orphans = s.ungiven(set.Name, before.Lacking(record))
+	if s.Only != nil {
 		record, orphans = record.With(orphans), nil
 	}
 	return record, before, orphans
 }
 
-// obsolete are the records of addons that no phase has any more, in the order in which they are removed: an
-// addon before those that it came after. An addon of a phase that prunes nothing is one that no cluster can be
-// without, or changed from.
+// obsolete are the records of addons that a phase has no more, in the order in which they are removed: an
+// addon before those that it came after. A run of some phases removes none. Ways to the API servers that are left for
+// now, which keep everything on the hosts, keep nothing here.
 func (s *Session) obsolete(pruning plan.Phase) ([]kube.Record, error) {
-	if !pruning.Prunes || !s.prunes() || s.Cluster.Addons.Untold {
+	if !pruning.Prunes || s.Only != nil || s.Cluster.Addons.Untold {
 		return nil, nil
 	}
 	s.records.mu.Lock()
 	left := maps.Clone(s.records.byName)
 	s.records.mu.Unlock()
-	wanted := map[string][]string{}
+	maps.DeleteFunc(left, func(_ string, record kube.Record) bool { return record.Phase != pruning.Name })
 	for _, p := range s.Phases {
 		sets, err := s.sets(p)
 		if err != nil {
@@ -254,7 +349,6 @@ func (s *Session) obsolete(pruning plan.Phase) ([]kube.Record, error) {
 		}
 		for _, set := range sets {
 			delete(left, set.Name)
-			wanted[p.Name] = append(wanted[p.Name], set.Name)
 		}
 	}
 	var sorted []kube.Record
@@ -264,23 +358,31 @@ func (s *Session) obsolete(pruning plan.Phase) ([]kube.Record, error) {
 			return !slices.ContainsFunc(last, func(other string) bool { return slices.Contains(left[other].After, name) })
 		})
 		record := left[last[max(free, 0)]] // a circle, which nobody has written, is broken anywhere
-		if record.Phase != pruning.Name {
-			return nil, s.unchangeable(record, wanted[record.Phase])
-		}
 		delete(left, record.Name)
 		sorted = append(sorted, record)
 	}
 	return sorted, nil
 }
 
-// unchangeable refuses to take from a cluster what it cannot be without.
-func (s *Session) unchangeable(record kube.Record, instead []string) error {
-	to := "none"
-	if len(instead) > 0 {
-		to = instead[0]
+// unchangeable refuses to take from a cluster what it cannot be without, or to give it another one: an addon of a
+// phase that prunes nothing.
+func (s *Session) unchangeable(p plan.Phase, sets []plan.Set) error {
+	if p.Prunes {
+		return nil
 	}
-	return fault.New(fault.Preflight, "this cluster has %s, and the cluster file wants %s: pods that run would lose their network", record.Name, to).
-		During(record.Phase).WithHint("set it back to %s, or reset the cluster and make it anew", record.Name)
+	s.records.mu.Lock()
+	defer s.records.mu.Unlock()
+	to := "none"
+	if len(sets) > 0 {
+		to = sets[0].Name
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.records.byName)) {
+		if s.records.byName[name].Phase == p.Name && !slices.ContainsFunc(sets, func(set plan.Set) bool { return set.Name == name }) {
+			return fault.New(fault.Preflight, "this cluster has %s, and the cluster file wants %s: pods that run would lose their network", name, to).
+				During(p.Name).WithHint("set it back to %s, or reset the cluster and make it anew", name)
+		}
+	}
+	return nil
 }
 
 // addonError says which addon failed, and what to do where the reason alone does not tell.
@@ -299,8 +401,16 @@ func (s *Session) applySets(ctx context.Context, p plan.Phase) error {
 	if err != nil {
 		return &fault.Error{Kind: fault.ChangeFailed, Op: p.Name, Err: err}
 	}
-	if err := s.readRecords(ctx); err != nil {
+	if !s.apiThere { // else it is held already; the addons would ask for it all at once
+		if err := s.holdLease(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.insist(ctx, p, s.readRecords); err != nil {
 		return &fault.Error{Kind: fault.Unhealthy, Op: p.Name, Err: err}
+	}
+	if err := s.unchangeable(p, sets); err != nil {
+		return err
 	}
 	ends := map[string]chan struct{}{}
 	for _, set := range sets {
@@ -328,7 +438,10 @@ func (s *Session) applySets(ctx context.Context, p plan.Phase) error {
 		})
 	}
 	all.Wait()
-	return errors.Join(errors.Join(failed...), s.removeObsolete(ctx, p))
+	return errors.Join(errors.Join(failed...), s.removeObsolete(ctx, p, func(addon string) bool {
+		i := place(addon)
+		return i >= 0 && failed[i] != nil
+	}))
 }
 
 // applySet makes one addon true. The record comes before the objects and loses what was removed after that, so that
@@ -337,7 +450,7 @@ func (s *Session) applySet(ctx context.Context, p plan.Phase, set plan.Set) erro
 	if err := s.refused[set.Name]; err != nil {
 		return err
 	}
-	objects, err := s.setObjects(ctx, set)
+	objects, err := s.setObjects(ctx, p, set)
 	if err != nil {
 		return addonError(set.Name, err)
 	}
@@ -398,15 +511,17 @@ func (e *Engine) loadCustom(ctx context.Context) (map[string][]*unstructured.Uns
 	return e.Custom(ctx)
 }
 
-// removeObsolete takes the addons away that are wanted no more.
-func (s *Session) removeObsolete(ctx context.Context, p plan.Phase) error {
+// removeObsolete takes the addons away that are wanted no more. What one has given to another that failed, which may
+// have recorded nothing yet, stays recorded.
+func (s *Session) removeObsolete(ctx context.Context, p plan.Phase, failed func(addon string) bool) error {
 	obsolete, err := s.obsolete(p)
 	if err != nil {
 		return err
 	}
 	for _, record := range obsolete {
-		err := s.removeObjects(ctx, p, record.Name, record.Objects)
-		if err == nil {
+		err := s.removeObjects(ctx, p, record.Name, s.ungiven(record.Name, record.Objects))
+		given := slices.ContainsFunc(record.Objects, func(ref kube.Ref) bool { return failed(s.owners[ownerKey(ref)]) })
+		if err == nil && !given {
 			err = s.removeObjects(ctx, p, record.Name, []kube.Ref{kube.RefOf(record.Object())})
 		}
 		if err != nil {
@@ -425,8 +540,7 @@ func (s *Session) removeObjects(ctx context.Context, p plan.Phase, addon string,
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
 	ours := func(object kube.Object) bool {
-		labels := object.GetLabels()
-		if labels[addons.Label] == addon || labels[kube.RecordLabel] == addon {
+		if isOf(addon, object) {
 			return true
 		}
 		s.emit(report.Event{Kind: report.Notice, Phase: p.Name, Message: kube.Name(object) + " is left: it is not the addon's any more"})

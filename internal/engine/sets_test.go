@@ -13,6 +13,7 @@ import (
 	"kubewright/internal/fault"
 	"kubewright/internal/kube"
 	"kubewright/internal/plan"
+	"kubewright/inventory"
 )
 
 // pruner is a session whose cluster has recorded addons of two phases, network and addons.
@@ -44,27 +45,25 @@ func TestObsolete(t *testing.T) {
 		recorded []kube.Record
 		only     map[string]bool
 		untold   bool
-		want     string // the names in order, or a part of the error
+		keeps    bool
+		want     string // the names in order
 	}{
-		"nothing":             {want: ""},
-		"all wanted":          {wanted: map[string][]string{"network": {"calico"}, "addons": {"a"}}, recorded: []kube.Record{network, record("a", "addons")}},
-		"what comes after":    {recorded: []kube.Record{record("a", "addons"), record("b", "addons", "a"), record("c", "addons", "b", "a")}, want: "c b a"},
-		"after what stays":    {wanted: map[string][]string{"addons": {"b"}}, recorded: []kube.Record{record("a", "addons"), record("b", "addons", "a")}, want: "a"},
-		"a circle":            {recorded: []kube.Record{record("a", "addons", "b"), record("b", "addons", "a")}, want: "a b"},
-		"some phases only":    {recorded: []kube.Record{record("a", "addons")}, only: map[string]bool{"addons": true}},
-		"not known":           {recorded: []kube.Record{record("a", "addons")}, untold: true},
-		"another pod network": {wanted: map[string][]string{"network": {"flannel"}}, recorded: []kube.Record{network}, want: "this cluster has calico, and the cluster file wants flannel"},
-		"no pod network":      {recorded: []kube.Record{network}, want: "wants none"},
+		"nothing":            {want: ""},
+		"all wanted":         {wanted: map[string][]string{"network": {"calico"}, "addons": {"a"}}, recorded: []kube.Record{network, record("a", "addons")}},
+		"what comes after":   {recorded: []kube.Record{record("a", "addons"), record("b", "addons", "a"), record("c", "addons", "b", "a")}, want: "c b a"},
+		"after what stays":   {wanted: map[string][]string{"addons": {"b"}}, recorded: []kube.Record{record("a", "addons"), record("b", "addons", "a")}, want: "a"},
+		"a circle":           {recorded: []kube.Record{record("a", "addons", "b"), record("b", "addons", "a")}, want: "a b"},
+		"some phases only":   {recorded: []kube.Record{record("a", "addons")}, only: map[string]bool{"addons": true}},
+		"not known":          {recorded: []kube.Record{record("a", "addons")}, untold: true},
+		"of another phase":   {recorded: []kube.Record{network, record("a", "addons")}, want: "a"},
+		"ways that are left": {keeps: true, recorded: []kube.Record{record("a", "addons")}, want: "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := pruner(test.wanted, test.recorded...)
-			s.Only, s.Cluster.Addons.Untold = test.only, test.untold
+			s.Only, s.Cluster.Addons.Untold, s.keeps = test.only, test.untold, test.keeps
 			got, err := s.obsolete(s.Phases[1])
 			if err != nil {
-				if test.want == "" || !strings.Contains(err.Error(), test.want) || fault.KindOf(err) != fault.Preflight {
-					t.Errorf("%v, want %q", err, test.want)
-				}
-				return
+				t.Fatal(err)
 			}
 			var names []string
 			for _, r := range got {
@@ -77,6 +76,83 @@ func TestObsolete(t *testing.T) {
 				t.Errorf("a phase that does not prune: %v, %v", none, err)
 			}
 		})
+	}
+}
+
+// Another pod network is refused by every run that is about it, before it is installed beside the first.
+func TestUnchangeable(t *testing.T) {
+	network := kube.NewRecord("calico", "network", nil, nil)
+	for _, test := range []struct {
+		wanted []string
+		want   string
+	}{
+		{[]string{"calico"}, ""},
+		{[]string{"flannel"}, "network: this cluster has calico, and the cluster file wants flannel"},
+		{nil, "network: this cluster has calico, and the cluster file wants none"},
+	} {
+		s := pruner(map[string][]string{"network": test.wanted, "addons": {"a"}}, network, kube.NewRecord("b", "addons", nil, nil))
+		s.Only, s.apiThere = map[string]bool{"network": true}, true
+		s.api = newAPI()
+		s.api.clients["cp1"] = nil
+		s.hosts = []*member{{Host: inventory.Host{Name: "cp1", Roles: []inventory.Role{inventory.RoleControlPlane}}, seen: true}}
+		if err := s.unchangeable(s.Phases[0], named(test.wanted)); (err == nil) != (test.want == "") {
+			t.Errorf("%v, want %q", err, test.want)
+		}
+		if err := s.unchangeable(s.Phases[1], named([]string{"a"})); err != nil {
+			t.Errorf("a phase that prunes: %v", err)
+		}
+		if test.want == "" {
+			continue // what a run goes on with takes a cluster
+		}
+		_, planned := s.planSets(t.Context(), s.Phases[0], "")
+		for _, err := range []error{planned, s.applySets(t.Context(), s.Phases[0])} {
+			if err == nil || !strings.Contains(err.Error(), test.want) || fault.KindOf(err) != fault.Preflight {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		}
+	}
+}
+
+func named(names []string) []plan.Set {
+	var sets []plan.Set
+	for _, name := range names {
+		sets = append(sets, plan.Set{Name: name})
+	}
+	return sets
+}
+
+// What an addon gives to another is not deleted on the way.
+func TestWhatIsGivenIsNotDeleted(t *testing.T) {
+	object := func(name string) kube.Object { return kube.Record{Name: name}.Object() } // any object
+	before := kube.NewRecord("x", "addons", nil, []kube.Object{object("a"), object("b"), object("c")})
+	s := pruner(map[string][]string{"addons": {"x", "y"}}, before)
+	if err := errors.Join(s.claim("x", []kube.Object{object("a")}), s.claim("y", []kube.Object{object("b")})); err != nil {
+		t.Fatal(err)
+	}
+	record, _, orphans := s.recordOf(s.Phases[1], plan.Set{Name: "x"}, []kube.Object{object("a")})
+	if len(orphans) != 1 || !strings.HasSuffix(orphans[0].Name, "-c") || len(record.Objects) != 1 {
+		t.Errorf("orphans %v, record %v", orphans, record)
+	}
+	// The same of an addon that goes, such as one that is called another name now.
+	if left := s.ungiven("old", before.Objects); len(left) != 1 || !strings.HasSuffix(left[0].Name, "-c") {
+		t.Errorf("%v", left)
+	}
+}
+
+// What addons have that this run leaves out is theirs all the same.
+func TestObjectsOfPhasesThatAreLeftOut(t *testing.T) {
+	object := kube.Record{Name: "a"}.Object() // any object
+	s := pruner(map[string][]string{"network": {"calico"}, "addons": {"x"}}, kube.NewRecord("calico", "network", nil, []kube.Object{object}),
+		kube.NewRecord("x", "addons", nil, []kube.Object{kube.Record{Name: "b"}.Object()}))
+	s.Only = map[string]bool{"addons": true}
+	if err := s.ownRecorded(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.claim("x", []kube.Object{object}); err == nil || !strings.Contains(err.Error(), "is an object of the addon calico too") {
+		t.Errorf("%v", err)
+	}
+	if err := s.claim("y", []kube.Object{kube.Record{Name: "b"}.Object()}); err != nil {
+		t.Errorf("what an addon had that this run is about: %v", err)
 	}
 }
 
@@ -124,10 +200,10 @@ func TestClaim(t *testing.T) {
 		t.Errorf("its own: %v", err)
 	}
 	err := s.claim("y", append(objects, kube.Record{Name: "b"}.Object()))
-	if err == nil || !strings.Contains(err.Error(), "addon y: ConfigMap kube-system/kubewright-addon-a is an object of the addon x too") {
+	if err == nil || !strings.Contains(err.Error(), "ConfigMap kube-system/kubewright-addon-a is an object of the addon x too") {
 		t.Errorf("%v", err)
 	}
-	if err := s.applySet(t.Context(), s.Phases[1], plan.Set{Name: "y"}); err == nil {
-		t.Error("it is applied all the same")
+	if err := s.applySet(t.Context(), s.Phases[1], plan.Set{Name: "y"}); err == nil || !strings.Contains(err.Error(), "addon y: ConfigMap") {
+		t.Errorf("it is applied all the same: %v", err)
 	}
 }

@@ -106,8 +106,12 @@ metadata: {name: never}
 		}
 	}
 	var removed []string
-	done := make(chan kube.Ref, len(refs))
 	ours := func(object kube.Object) bool { return object.GetLabels()["of"] == "x" }
+	found, err := client.Removable(within(t, time.Minute), refs, ours)
+	if err != nil || len(found) != 2 || found[0].String() != "ConfigMap default/recorded" || found[1].String() != "ClusterRole recorded" {
+		t.Errorf("removable: %v, %v", found, err)
+	}
+	done := make(chan kube.Ref, len(refs))
 	for range 2 { // a run that is cut removes some, and the next one the rest
 		if err := client.Remove(within(t, time.Minute), refs, ours, func(ref kube.Ref) { done <- ref }); err != nil {
 			t.Fatal(err)
@@ -124,7 +128,7 @@ metadata: {name: never}
 	if _, err := client.Get(within(t, time.Minute), schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, "default", "theirs"); err != nil {
 		t.Error(err)
 	}
-	_, err := client.Get(within(t, time.Minute), schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, "default", "recorded")
+	_, err = client.Get(within(t, time.Minute), schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, "default", "recorded")
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("it is still there: %v", err)
 	}

@@ -43,6 +43,33 @@ func (c *Client) Remove(ctx context.Context, refs []Ref, ours func(Object) bool,
 	return nil
 }
 
+// Removable are those objects that Remove would delete: they are there, and ours.
+func (c *Client) Removable(ctx context.Context, refs []Ref, ours func(Object) bool) ([]Ref, error) {
+	objects := make([]Object, len(refs))
+	for i, ref := range refs {
+		objects[i] = ref.object()
+	}
+	there := make([]bool, len(refs))
+	err := each(objects, func(i int, object Object) error {
+		live, err := c.Get(ctx, object.GroupVersionKind(), object.GetNamespace(), object.GetName())
+		if err != nil && !Absent(err) {
+			return fmt.Errorf("look at %s: %w", Name(object), err)
+		}
+		there[i] = err == nil && ours(live)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []Ref
+	for i, ref := range refs {
+		if there[i] {
+			found = append(found, ref)
+		}
+	}
+	return found, nil
+}
+
 // removal is a wave of Remove.
 type removal int
 
