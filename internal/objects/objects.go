@@ -6,6 +6,8 @@ package objects
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -164,11 +166,30 @@ func check(o *unstructured.Unstructured) error {
 		if !ok && metadata[field] != nil {
 			return fmt.Errorf("%s %s: metadata.%s is %s, not a mapping", kind, o.GetName(), field, describe(metadata[field]))
 		}
-		for key, value := range values {
-			if value == nil { // to the API server, an empty text
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			if values[key] == nil { // to the API server, an empty text
 				values[key] = ""
-			} else if _, ok := value.(string); !ok {
-				return fmt.Errorf("%s %s: the value of %q in metadata.%s is %s, so quote it", kind, o.GetName(), key, field, describe(value))
+			} else if _, ok := values[key].(string); !ok {
+				return fmt.Errorf("%s %s: the value of %q in metadata.%s is %s, so quote it", kind, o.GetName(), key, field, describe(values[key]))
+			}
+		}
+	}
+	return checkSecret(o)
+}
+
+// checkSecret finds what is no text in a Secret. The API server would repeat it in its error.
+func checkSecret(o *unstructured.Unstructured) error {
+	if o.GroupVersionKind().GroupKind() != (schema.GroupKind{Kind: "Secret"}) {
+		return nil
+	}
+	for _, field := range []string{"data", "stringData"} {
+		values, ok := o.Object[field].(map[string]any)
+		if !ok && o.Object[field] != nil {
+			return fmt.Errorf("%s %s: %s is %s, not a mapping", o.GetKind(), o.GetName(), field, describe(o.Object[field]))
+		}
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			if _, ok := values[key].(string); !ok && values[key] != nil {
+				return fmt.Errorf("%s %s: the value of %q in %s is %s, so quote it", o.GetKind(), o.GetName(), key, field, describe(values[key]))
 			}
 		}
 	}

@@ -63,6 +63,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"namespace":            {head + "metadata: {name: a, namespace: 1}\n", "A a: metadata.namespace is a number, so quote it"},
 		"label":                {head + "metadata: {name: a, labels: {x: yes}}\n", `the value of "x" in metadata.labels is true or false, so quote it`},
 		"annotations":          {head + "metadata: {name: a, annotations: x}\n", "metadata.annotations is a text, not a mapping"},
+		"number in a Secret":   {"apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {b: c, d: 1, e: 2}\n", `f:1: Secret a: the value of "d" in stringData is a number, so quote it`},
+		"list in a Secret":     {"apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: [a]\n", "f:1: Secret a: data is a list, not a mapping"},
 		"item":                 {"apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: A, metadata: {name: a}}, {kind: A}]\n", "f:1: the A has no apiVersion (item 2 of the list)"},
 		"item is nothing":      {"apiVersion: v1\nkind: List\nitems: [null]\n", "f:1: item 1 of the list is nothing, not an object"},
 		"item is a mapping":    {"apiVersion: v1\nkind: List\nitems: [[{}]]\n", "item 1 of the list is a list"},
@@ -85,7 +87,7 @@ func TestDecodeRefuses(t *testing.T) {
 func TestErrorsKeepSecrets(t *testing.T) {
 	for _, stream := range []string{
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: a, labels: {x: [hunter2]}}\n", "hunter2\n", "[hunter2]\n",
-		"apiVersion: v1\nkind: Secret\nmetadata: hunter2\n",
+		"apiVersion: v1\nkind: Secret\nmetadata: hunter2\n", "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {x: {hunter2: 1}}\n",
 	} {
 		if _, err := objects.Decode("f", []byte(stream)); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", stream, err)
