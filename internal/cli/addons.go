@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -11,8 +12,11 @@ import (
 
 	"kubewright/addons"
 	"kubewright/cluster"
+	"kubewright/internal/fault"
 	"kubewright/internal/manifest"
+	"kubewright/internal/objects"
 	"kubewright/phases"
+	"kubewright/spec"
 )
 
 // addonNames are the addons of this program.
@@ -44,11 +48,31 @@ func customAddons(ctx context.Context, c *cluster.Cluster) (map[string][]*unstru
 		for _, file := range a.Chart.ValuesFiles {
 			source.Chart.ValuesFiles = append(source.Chart.ValuesFiles, expandHome(file))
 		}
-		objects, err := manifest.Render(ctx, source, env)
+		rendered, err := manifest.Render(ctx, source, env)
 		errs = append(errs, err)
-		all[a.Name] = objects
+		all[a.Name] = rendered
 	}
-	return all, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return all, distinct(c.Addons.Custom, all)
+}
+
+// distinct refuses an object that two addons have.
+func distinct(custom []spec.CustomAddon, all map[string][]*unstructured.Unstructured) error {
+	var errs []error
+	owners := map[string]string{}
+	for _, a := range custom {
+		for _, object := range all[a.Name] {
+			id := objects.Located{Unstructured: object}.ID()
+			if owner, taken := owners[id]; taken {
+				errs = append(errs, fmt.Errorf("addon %s: %s is an object of the addon %s too; take it out of one of them", a.Name, id, owner))
+				continue
+			}
+			owners[id] = a.Name
+		}
+	}
+	return fault.Wrap(fault.BadInput, errors.Join(errs...))
 }
 
 func newAddonsCommand() *cobra.Command {

@@ -69,8 +69,8 @@ func TestAddonsList(t *testing.T) {
 }
 
 func TestImagesOfCustomAddons(t *testing.T) {
-	file := withAddons(t, silentHost, `{name: flat, manifests: m}, {name: overlaid, kustomization: k},
-    {name: charted, chart: {path: c, valuesFiles: [values.yaml], values: {tag: "3"}}}`, map[string]string{
+	file := withAddons(t, silentHost, `{name: flat, manifests: m}, {name: overlaid, namespace: k, kustomization: k},
+    {name: charted, namespace: c, chart: {path: c, valuesFiles: [values.yaml], values: {tag: "3"}}}`, map[string]string{
 		"m/a.yaml": podOf("registry.example.com/flat:1"), "m/b/c.yaml": strings.Replace(podOf("registry.example.com/deep:1"), "name: a}", "name: b}", 1),
 		"k/kustomization.yaml": "resources: [a.yaml]\nimages: [{name: registry.example.com/old, newName: registry.example.com/new}]\n",
 		"k/a.yaml":             podOf("registry.example.com/old:2"),
@@ -112,6 +112,15 @@ func TestBrokenAddonsAreToldAtOnceAndNothingIsDialled(t *testing.T) {
 	}
 	if len(accepted) > 0 {
 		t.Error("a host was dialled")
+	}
+}
+
+// That two addons have one object shows before any host is asked, too.
+func TestObjectsOfTwoAddons(t *testing.T) {
+	file := withAddons(t, silentHost, "{name: mine, manifests: m.yaml}, {name: yours, namespace: apps, manifests: m.yaml}, {name: theirs, namespace: apps, manifests: m.yaml}",
+		map[string]string{"m.yaml": podOf("a:1")})
+	for _, command := range []string{"plan", "apply"} {
+		kubewright(t, command, "-f", file).want(t, 10, "addon theirs: Pod apps/a is an object of the addon yours too; take it out of one of them").nothing(t)
 	}
 }
 
