@@ -489,7 +489,7 @@ func workloads(objects []kube.Object) []plan.Condition {
 	kinds := map[schema.GroupKind]plan.ConditionKind{
 		{Group: "apps", Kind: "Deployment"}:  plan.DeploymentAvailable,
 		{Group: "apps", Kind: "StatefulSet"}: plan.StatefulSetReady,
-		{Group: "apps", Kind: "DaemonSet"}:   plan.DaemonSetReady,
+		{Group: "apps", Kind: "DaemonSet"}:   plan.DaemonSetRolledOut, // such as drivers of a device that no node has yet
 	}
 	var conditions []plan.Condition
 	for _, o := range objects {

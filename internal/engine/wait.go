@@ -111,6 +111,8 @@ func (s *Session) condition(c plan.Condition) (kube.Condition, error) {
 		return client.StatefulSetReady(c.Namespace, c.Name), nil
 	case plan.DaemonSetReady:
 		return client.DaemonSetReady(c.Namespace, c.Name), nil
+	case plan.DaemonSetRolledOut:
+		return client.DaemonSetRolledOut(c.Namespace, c.Name), nil
 	}
 	return nil, fmt.Errorf("unknown condition %q", c.Kind)
 }

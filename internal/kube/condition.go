@@ -153,7 +153,15 @@ func (c *Client) DeploymentAvailable(namespace, name string) Condition {
 func (c *Client) DaemonSetReady(namespace, name string) Condition {
 	return objectCondition{client: c, what: fmt.Sprintf("DaemonSet %s/%s to be ready", namespace, name),
 		gvr:       schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"},
-		namespace: namespace, name: name, judge: judgeDaemonSet, pods: true}
+		namespace: namespace, name: name, judge: judgeDaemonSet(1), pods: true}
+}
+
+// DaemonSetRolledOut is met when the current revision of a DaemonSet is available on every node that takes it, of
+// which there may be none.
+func (c *Client) DaemonSetRolledOut(namespace, name string) Condition {
+	return objectCondition{client: c, what: fmt.Sprintf("DaemonSet %s/%s to be rolled out", namespace, name),
+		gvr:       schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"},
+		namespace: namespace, name: name, judge: judgeDaemonSet(0), pods: true}
 }
 
 // StatefulSetReady is met when all replicas of the current revision of a StatefulSet are ready.
@@ -214,23 +222,26 @@ func judgeDeployment(object Object) (bool, string) {
 	return false, detail
 }
 
-func judgeDaemonSet(object Object) (bool, string) {
-	var set appsv1.DaemonSet
-	if detail := typed(object, &set); detail != "" {
-		return false, detail
+// judgeDaemonSet wants at least a number of nodes to take it.
+func judgeDaemonSet(least int32) func(Object) (bool, string) {
+	return func(object Object) (bool, string) {
+		var set appsv1.DaemonSet
+		if detail := typed(object, &set); detail != "" {
+			return false, detail
+		}
+		status := set.Status
+		if status.ObservedGeneration < set.Generation {
+			return false, "its latest change has not been seen by the controller yet"
+		}
+		want := status.DesiredNumberScheduled
+		if want < least {
+			return false, "no node takes it yet"
+		}
+		if status.UpdatedNumberScheduled >= want && status.NumberAvailable >= want {
+			return true, ""
+		}
+		return false, fmt.Sprintf("on %d of %d nodes updated, available on %d", status.UpdatedNumberScheduled, want, status.NumberAvailable)
 	}
-	status := set.Status
-	if status.ObservedGeneration < set.Generation {
-		return false, "its latest change has not been seen by the controller yet"
-	}
-	want := status.DesiredNumberScheduled
-	if want == 0 {
-		return false, "no node takes it yet"
-	}
-	if status.UpdatedNumberScheduled >= want && status.NumberAvailable >= want {
-		return true, ""
-	}
-	return false, fmt.Sprintf("on %d of %d nodes updated, available on %d", status.UpdatedNumberScheduled, want, status.NumberAvailable)
 }
 
 func judgeStatefulSet(object Object) (bool, string) {

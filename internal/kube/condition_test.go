@@ -41,6 +41,15 @@ spec:
     spec: {containers: [{name: agent, image: "agent:1"}]}
 ---
 apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agents, namespace: conditions}
+spec:
+  selector: {matchLabels: {app: agents}}
+  template:
+    metadata: {labels: {app: agents}}
+    spec: {containers: [{name: agent, image: "agent:1"}]}
+---
+apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: store, namespace: conditions}
 spec:
@@ -104,6 +113,11 @@ metadata: {name: node1}
 			{daemonSet("observedGeneration: 1, desiredNumberScheduled: 3, currentNumberScheduled: 3, numberMisscheduled: 0, numberReady: 2, numberAvailable: 2, updatedNumberScheduled: 3"),
 				"on 3 of 3 nodes updated, available on 2"},
 		}, daemonSet("observedGeneration: 1, desiredNumberScheduled: 3, currentNumberScheduled: 3, numberMisscheduled: 0, numberReady: 3, numberAvailable: 3, updatedNumberScheduled: 3")},
+		{"daemon set that no node may take", w.client.DaemonSetRolledOut("conditions", "agents"), "DaemonSet conditions/agents to be rolled out", []step{
+			{"", "its latest change has not been seen by the controller yet"},
+			{strings.ReplaceAll(daemonSet("observedGeneration: 1, desiredNumberScheduled: 1, currentNumberScheduled: 1, numberMisscheduled: 0, numberReady: 0"), "agent", "agents"),
+				"on 0 of 1 nodes updated, available on 0"},
+		}, strings.ReplaceAll(daemonSet("observedGeneration: 1, desiredNumberScheduled: 0, currentNumberScheduled: 0, numberMisscheduled: 0, numberReady: 0"), "agent", "agents")},
 		{"stateful set", w.client.StatefulSetReady("conditions", "store"), "StatefulSet conditions/store to be ready", []step{
 			{"", "its latest change has not been seen by the controller yet"},
 			{statefulSet("store", "observedGeneration: 1, replicas: 1, updatedReplicas: 1"), "1 of 2 replicas updated, 0 ready"},

@@ -157,10 +157,12 @@ const (
 	NodeRegistered ConditionKind = "node-registered"
 	// NodeReady is the Node Name being Ready.
 	NodeReady ConditionKind = "node-ready"
-	// DeploymentAvailable, StatefulSetReady and DaemonSetReady are about Namespace/Name.
+	// DeploymentAvailable, StatefulSetReady and DaemonSetReady are about Namespace/Name, and so is DaemonSetRolledOut, for
+	// which no node has to take the DaemonSet.
 	DeploymentAvailable ConditionKind = "deployment-available"
 	StatefulSetReady    ConditionKind = "statefulset-ready"
 	DaemonSetReady      ConditionKind = "daemonset-ready"
+	DaemonSetRolledOut  ConditionKind = "daemonset-rolled-out"
 )
 
 // Condition is something the engine waits for, as data.
