@@ -71,6 +71,41 @@ func TestDefault(t *testing.T) {
 	}
 }
 
+// What is in the catalogue is of a host, of a control plane or of an addon: sites without internet carry all of it.
+func TestTheCatalogueHasNothingElse(t *testing.T) {
+	all, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for _, name := range []string{
+		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "pause", "haproxy", "keepalived", "kube-vip", "verify",
+		"kubelet", "kubectl", "containerd", "runc", "cni-plugins",
+	} {
+		used[name] = true
+	}
+	for _, a := range all {
+		used[a.Manifest] = true
+		for _, v := range a.Variants {
+			used[v.Manifest] = true
+		}
+		for _, component := range a.Images {
+			used[component] = true
+		}
+	}
+	r := testRelease(t)
+	for _, image := range r.Images() {
+		if !used[image.Component] {
+			t.Errorf("nothing runs the image %s", image.Component)
+		}
+	}
+	for _, file := range r.Files("amd64") {
+		if !used[file.Name] {
+			t.Errorf("nothing has the file %s", file.Name)
+		}
+	}
+}
+
 const minimal = `
 name: x
 short: does x
