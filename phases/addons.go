@@ -78,6 +78,8 @@ func installAddons() plan.Phase {
 			if err != nil {
 				return nil, err
 			}
+			// Where nothing runs pods of users yet, on the first machine of init, they start when that joins.
+			awaited := len(c.Workers()) > 0
 			var sets []plan.Set
 			for _, a := range all {
 				if isCore(a.Name) || !Enabled(c, a.Name) {
@@ -87,11 +89,14 @@ func installAddons() plan.Phase {
 				if err != nil {
 					return nil, err
 				}
+				if !awaited {
+					set.Ready = nil
+				}
 				sets = append(sets, set)
 			}
 			for _, custom := range c.Addons.Custom {
 				sets = append(sets, plan.Set{
-					Name: custom.Name, After: custom.After, Namespace: custom.Namespace, Workloads: true,
+					Name: custom.Name, After: custom.After, Namespace: custom.Namespace, Workloads: awaited,
 					Objects: func(_ *cluster.Cluster, w plan.World) ([]*unstructured.Unstructured, error) {
 						return addons.Labelled(custom.Name, w.Custom[custom.Name]), nil
 					},

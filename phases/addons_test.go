@@ -8,7 +8,9 @@ import (
 
 	"kubewright/internal/fault"
 	"kubewright/internal/plan"
+	"kubewright/inventory"
 	"kubewright/phases"
+	"kubewright/spec"
 )
 
 // What the pods of a cluster that runs have their addresses from, and how their packets travel, stays.
@@ -54,5 +56,38 @@ func TestPoolOfPodsThatRun(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Addons are waited for where something runs pods of users: the first machine of init has nobody to run them yet, and
+// must not wait for those that are to join it.
+func TestAddonsAreAwaitedWhereTheyRun(t *testing.T) {
+	for _, test := range []struct {
+		roles   []inventory.Role
+		awaited bool
+	}{
+		{[]inventory.Role{inventory.RoleControlPlane}, false},
+		{[]inventory.Role{inventory.RoleControlPlane, inventory.RoleWorker}, true},
+	} {
+		c := testCluster(t)
+		c.Hosts = c.Hosts[:1]
+		c.Hosts[0].Roles = test.roles
+		c.Addons.MetricsServer.Enabled = true
+		c.Addons.Custom = []spec.CustomAddon{{Name: "mine", Manifests: "mine.yaml"}}
+		var sets []plan.Set
+		for _, p := range phases.All() {
+			if p.Name == "addons" {
+				var err error
+				if sets, err = p.Sets(c); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if len(sets) != 2 {
+			t.Fatalf("%d addons", len(sets))
+		}
+		if (len(sets[0].Ready) > 0) != test.awaited || sets[1].Workloads != test.awaited {
+			t.Errorf("%v: %s is waited for by %v, %s: %t", test.roles, sets[0].Name, sets[0].Ready, sets[1].Name, sets[1].Workloads)
+		}
 	}
 }
