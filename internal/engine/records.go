@@ -36,6 +36,33 @@ func (s *Session) knownRecords(ctx context.Context) error {
 	return s.readRecords(ctx, client)
 }
 
+// unsettled leaves out the sets that are in the cluster, with all of their objects, where the run does not know how
+// these are to be: made of what a cluster says of itself, they would lose the settings of its file.
+func (s *Session) unsettled(ctx context.Context, sets []plan.Set) ([]plan.Set, error) {
+	if !s.Cluster.Addons.Untold {
+		return sets, nil
+	}
+	var left []plan.Set
+	for _, set := range sets {
+		s.records.mu.Lock()
+		record, recorded := s.records.byName[set.Name]
+		s.records.mu.Unlock()
+		if recorded {
+			client, err := s.client("")
+			if err == nil {
+				recorded, err = client.Complete(ctx, record)
+			}
+			if err != nil {
+				return nil, addonError(set.Name, err)
+			}
+		}
+		if !recorded {
+			left = append(left, set)
+		}
+	}
+	return left, nil
+}
+
 // readRecords asks an API server for the records, once in a run. What addons have in phases that the run leaves out
 // is theirs.
 func (s *Session) readRecords(ctx context.Context, client *kube.Client) error {

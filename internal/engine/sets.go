@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -47,6 +49,9 @@ func (s *Session) planSets(ctx context.Context, p plan.Phase, unknown string) ([
 		}
 		if err := s.unchangeable(p, sets); err != nil {
 			return nil, err
+		}
+		if sets, err = s.unsettled(ctx, sets); err != nil {
+			return nil, fmt.Errorf("phase %s: %w", p.Name, err)
 		}
 	}
 	consist := make([][]kube.Object, len(sets))
@@ -222,7 +227,18 @@ func addonError(name string, err error) error {
 	if errors.Is(err, artifact.ErrDigest) {
 		e.Hint = "compare the file with what its project publishes; a file that is meant to differ needs its digest in artifacts.digests"
 	}
+	if unchanging(err) {
+		e.Hint = "Kubernetes does not change this in an object that is there: set it back, give the object another name, or delete it, with what it holds, and apply again"
+	}
 	return e
+}
+
+// unchanging tells that an API server refuses a change of what objects keep for life, such as the policy of a
+// StorageClass or the class and, where volumes do not grow, the size of a claim.
+func unchanging(err error) bool {
+	text := fmt.Sprint(err)
+	return apierrors.IsInvalid(err) && (strings.Contains(text, "immutable") || strings.Contains(text, "Forbidden: ")) ||
+		apierrors.IsForbidden(err) && strings.Contains(text, "resize")
 }
 
 // applySets makes the addons of a phase true, each as soon as those that it comes after are ready, and removes
@@ -242,6 +258,9 @@ func (s *Session) applySets(ctx context.Context, p plan.Phase) error {
 	}
 	if err := s.unchangeable(p, sets); err != nil {
 		return err
+	}
+	if sets, err = s.unsettled(ctx, sets); err != nil {
+		return &fault.Error{Kind: fault.Unhealthy, Op: p.Name, Err: err}
 	}
 	ends := map[string]chan struct{}{}
 	for _, set := range sets {

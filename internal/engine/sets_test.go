@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"kubewright/cluster"
 	"kubewright/internal/artifact"
@@ -113,6 +116,28 @@ func TestUnchangeable(t *testing.T) {
 	}
 }
 
+// A run that does not know the settings looks whether what is recorded is there, before it touches it; what is not recorded
+// it makes.
+func TestUnsettled(t *testing.T) {
+	sets := []plan.Set{{Name: "calico"}}
+	for name, test := range map[string]struct {
+		untold   bool
+		recorded []kube.Record
+		asks     bool
+	}{
+		"settings are known": {recorded: []kube.Record{kube.NewRecord("calico", "network", nil, nil)}},
+		"not there yet":      {untold: true, recorded: []kube.Record{kube.NewRecord("coredns", "dns", nil, nil)}},
+		"recorded":           {untold: true, recorded: []kube.Record{kube.NewRecord("calico", "network", nil, nil)}, asks: true},
+	} {
+		s := pruner(nil, test.recorded...)
+		s.Cluster.Addons.Untold, s.api = test.untold, newAPI()
+		left, err := s.unsettled(t.Context(), sets)
+		if asked := err != nil && strings.Contains(err.Error(), "no control plane was reached"); asked != test.asks || !asked && len(left) != 1 {
+			t.Errorf("%s: %d sets are left, %v", name, len(left), err)
+		}
+	}
+}
+
 func named(names []string) []plan.Set {
 	var sets []plan.Set
 	for _, name := range names {
@@ -186,6 +211,26 @@ func TestAddonErrors(t *testing.T) {
 	}
 	if hints := fault.Hints(addonError("x", errors.New("y"))); hints != nil {
 		t.Errorf("%v", hints)
+	}
+}
+
+// What Kubernetes changes in no object is told with what can be done; another refusal is not.
+func TestUnchanging(t *testing.T) {
+	object := schema.GroupKind{Kind: "Object"}
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{apierrors.NewInvalid(object, "x", field.ErrorList{field.Forbidden(field.NewPath("reclaimPolicy"), "updates to reclaimPolicy are forbidden.")}), true},
+		{apierrors.NewInvalid(object, "x", field.ErrorList{field.Invalid(field.NewPath("spec", "selector"), nil, "field is immutable")}), true},
+		{apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "x", errors.New("only dynamically provisioned pvc can be resized")), true},
+		{apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New("violates PodSecurity")), false},
+		{apierrors.NewInvalid(object, "x", field.ErrorList{field.Required(field.NewPath("spec"), "")}), false},
+	} {
+		hints := fault.Hints(addonError("x", errors.Join(errors.New("another"), fmt.Errorf("compare Object x: %w", test.err))))
+		if got := len(hints) == 1 && strings.Contains(hints[0], "apply again"); got != test.want {
+			t.Errorf("%v: hints %v", test.err, hints)
+		}
 	}
 }
 

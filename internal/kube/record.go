@@ -128,6 +128,19 @@ func parseRecord(object Object) (Record, error) {
 	return r.sorted(), nil
 }
 
+// Complete tells whether every object of a record is there.
+func (c *Client) Complete(ctx context.Context, r Record) (bool, error) {
+	for _, ref := range r.Objects {
+		switch _, err := c.Get(ctx, ref.GroupVersionKind, ref.Namespace, ref.Name); {
+		case Absent(err):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("%s: %w", ref, err)
+		}
+	}
+	return true, nil
+}
+
 // Records are the records of all sets, by name.
 func (c *Client) Records(ctx context.Context) (map[string]Record, error) {
 	found, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, metav1.NamespaceSystem, RecordLabel)

@@ -99,6 +99,12 @@ kind: Thing
 metadata: {name: never}
 `)
 	apply(t, client, append(objects[:2:2], objects[3]))
+	for want, some := range map[string][]kube.Object{"all": objects[:2], "one missing": objects[:3], "nobody knows the kind": {objects[0], objects[5]}} {
+		got, err := client.Complete(within(t, time.Minute), kube.NewRecord("x", "addons", nil, some))
+		if err != nil || got != (want == "all") {
+			t.Errorf("%s: complete %t, %v", want, got, err)
+		}
+	}
 	var refs []kube.Ref
 	for i, object := range objects {
 		if i != 2 { // nobody collects the Deployment here
