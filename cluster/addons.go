@@ -22,8 +22,8 @@ type Addons struct {
 	BGPPasswords map[string]secret.Bytes
 	// IngressCertificate is that of Ingress, read from its files; empty where none are named.
 	IngressCertificate certs.Pair
-	// Untold says that it is not known which addons there are to be: a machine that goes on with what the cluster
-	// says of itself leaves them as they are.
+	// Untold says that it is not known which addons there are to be, nor all settings of those that every cluster has:
+	// a machine that goes on with what the cluster says of itself leaves what is there as it is.
 	Untold bool
 }
 
@@ -31,6 +31,7 @@ type Addons struct {
 func (r *resolver) addons() Addons {
 	all := Addons{Addons: r.written.Addons, BGPPasswords: r.metalLB(), IngressCertificate: r.ingress()}
 	all.NFS, all.NFSHost = r.nfs()
+	r.registry()
 	all.Custom = slices.Clone(all.Custom)
 	names := slices.Clone(r.Addons)
 	for _, a := range all.Custom {

@@ -44,6 +44,11 @@ func (r *resolver) freeForServices(where strict.Path, text string, addresses spe
 			r.check.Refuse(where, "%s overlaps spec.network.%s, %s", text, key, prefix)
 		}
 	}
+	for i, pool := range r.net.Calico.Pools {
+		if prefix, err := netip.ParsePrefix(pool.CIDR); err == nil && prefix.Addr().Is4() && spec.RangeOf(prefix).Overlaps(addresses) {
+			r.check.Refuse(where, "%s overlaps %s, %s", text, at("network", "cni", "calico", "pools").Index(i).Key("cidr"), prefix)
+		}
+	}
 	has := func(ip netip.Addr) bool {
 		return ip.Is4() && spec.RangeOf(netip.PrefixFrom(ip, ip.BitLen())).Overlaps(addresses)
 	}

@@ -22,6 +22,29 @@ func (c *Cluster) registryClass() string {
 	return c.Addons.LocalPath.ClassName
 }
 
+// registry refuses a name by which nodes find other images already, and warns of a class that nothing makes.
+func (r *resolver) registry() {
+	reg := r.written.Addons.Registry
+	if !reg.Enabled {
+		return
+	}
+	for _, image := range r.rel.Images() {
+		if owner, _, _ := strings.Cut(image.Name, "/"); owner == reg.Host {
+			r.check.Suggest(at("addons", "registry", "host"), "registry.internal", "%s is where images of the cluster itself come from, such as %s: nodes would look for them in the registry in the cluster", reg.Host, image.Name)
+			break
+		}
+	}
+	l, n := r.written.Addons.LocalPath, r.written.Addons.NFS
+	for _, class := range []struct {
+		name, addon string
+		enabled     bool
+	}{{l.ClassName, "localPath", l.Enabled}, {n.ClassName, "nfs", n.Enabled}} {
+		if reg.StorageClass == class.name && !class.enabled {
+			r.warn.Refuse(at("addons", "registry", "storageClass"), "%s is the class of spec.addons.%s, which is not enabled: the registry waits for a volume unless somebody else makes the class", class.name, class.addon)
+		}
+	}
+}
+
 // nfs is where volumes of NFS are, with addresses in place of the names of hosts; host is the one that the user
 // names as the server.
 func (r *resolver) nfs() (n spec.NFS, host string) {
@@ -42,6 +65,9 @@ func (r *resolver) nfs() (n spec.NFS, host string) {
 	}
 	if !n.Enabled {
 		host = ""
+	}
+	if why := spec.NoPlaceForData(n.Path); host != "" && why != "" {
+		r.check.Refuse(at("addons", "nfs", "path"), "%s is a host of the cluster that would export %s to all nodes, and that %s", host, n.Path, why)
 	}
 	return n, host
 }

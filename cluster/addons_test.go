@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -30,6 +31,7 @@ func TestFaultsOfPools(t *testing.T) {
 		{"[10.111.0.4/30]", "  controlPlane: {endpoint: 10.111.0.6}", "has the address of spec.controlPlane.endpoint in it, 10.111.0.6"},
 		{"[10.244.255.0-10.245.0.5]", "", "overlaps spec.network.podCIDR, 10.244.0.0/16"},
 		{"[10.96.0.11/32]", "", "overlaps spec.network.serviceCIDR, 10.96.0.0/16"},
+		{"[10.60.0.9/32]", "  network: {cni: {calico: {pools: [{name: dmz, cidr: 10.60.0.0/24}]}}}", "10.60.0.9/32 overlaps spec.network.cni.calico.pools[0].cidr, 10.60.0.0/24"},
 		{"[10.0.0.9-10.0.0.1]", "", "is reversed"},
 	} {
 		_, _, err := withAddons("{metallb: {enabled: true, pools: [{name: a, addresses: "+tt.pools+"}]}}", tt.settings).load(t, "")
@@ -77,6 +79,34 @@ func TestNFSServer(t *testing.T) {
 	for _, elsewhere := range []string{"enabled: true, server: nas.example.com", "enabled: true, server: 10.111.0.20", "server: w1"} {
 		if c := mustLoad(t, withAddons("{nfs: {"+elsewhere+"}}")); c.Addons.NFSHost != "" {
 			t.Errorf("%s: the server is the host %s", elsewhere, c.Addons.NFSHost)
+		}
+	}
+}
+
+// A host exports no folder of its system to all nodes; what another machine exports is its own business.
+func TestFolderOfNFSHost(t *testing.T) {
+	const want = "spec.addons.nfs.path: w1 is a host of the cluster that would export /etc/nfs to all nodes, and that is for the configuration of the host"
+	if _, _, err := withAddons("{nfs: {enabled: true, server: w1, path: /etc/nfs}}").load(t, ""); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	mustLoad(t, withAddons("{nfs: {enabled: true, server: nas, path: /etc/nfs}}"))
+	mustLoad(t, withAddons("{nfs: {server: w1, path: /etc/nfs}}"))
+}
+
+// The registry takes no name from those that the cluster's images have, and its class is one that somebody makes.
+func TestRegistry(t *testing.T) {
+	for _, tt := range []struct{ addons, want, warning string }{
+		{"{registry: {enabled: true, host: registry.k8s.io, storageClass: x}}", "spec.addons.registry.host: registry.k8s.io is where images of the cluster itself come from", ""},
+		{"{registry: {host: registry.k8s.io, storageClass: local-path}}", "", ""},
+		{"{registry: {enabled: true, storageClass: nfs}}", "", "spec.addons.registry.storageClass: nfs is the class of spec.addons.nfs, which is not enabled"},
+		{"{registry: {enabled: true, storageClass: local-path}, localPath: {enabled: true, defaultClass: false}}", "", ""},
+	} {
+		_, warnings, err := withAddons(tt.addons).load(t, "")
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", tt.addons, err, tt.want)
+		}
+		if told := fmt.Sprint(warnings); tt.want == "" && (tt.warning == "" && len(warnings) > 0 || !strings.Contains(told, tt.warning)) {
+			t.Errorf("%s: warnings %s, want %q", tt.addons, told, tt.warning)
 		}
 	}
 }

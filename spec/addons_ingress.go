@@ -90,8 +90,14 @@ func (v *validator) ingressAddress() {
 		v.Refuse(where, "it is reached through ports of the nodes, whose addresses it has; leave this out, or write expose: load-balancer")
 	case !lb.Enabled:
 		v.Refuse(where, "only MetalLB gives out %s: enable spec.addons.metallb with a pool that has it", ip)
-	case !slices.ContainsFunc(lb.Pools, func(p AddressPool) bool { return p.contains(ip) }):
-		v.Refuse(where, "no pool of spec.addons.metallb has %s", ip)
+	default:
+		i := slices.IndexFunc(lb.Pools, func(p AddressPool) bool { return p.contains(ip) })
+		switch last := ip.As4()[3]; {
+		case i < 0:
+			v.Refuse(where, "no pool of spec.addons.metallb has %s", ip)
+		case lb.Pools[i].AvoidBuggyIPs && (last == 0 || last == 255):
+			v.Refuse(where, "the pool %s leaves out addresses that end in .0 or .255 (avoidBuggyIPs); take another address", lb.Pools[i].Name)
+		}
 	}
 }
 

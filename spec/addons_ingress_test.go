@@ -29,6 +29,8 @@ func TestIngress(t *testing.T) {
 		{pool + "ingress: {controller: nginx, address: 10.111.2.20}", "", ""},
 		{pool + "ingress: {controller: nginx, address: 10.111.2.21}", "", "cluster.yaml:6:149: spec.addons.ingress.address: no pool of spec.addons.metallb has 10.111.2.21"},
 		{pool + "ingress: {controller: nginx, address: 10.111.1.16}", "", "no pool of spec.addons.metallb has 10.111.1.16"},
+		{"metallb: {enabled: true, pools: [{name: a, addresses: [10.111.1.0/24], avoidBuggyIPs: true}]}, ingress: {controller: nginx, address: 10.111.1.255}", "", "spec.addons.ingress.address: the pool a leaves out addresses that end in .0 or .255"},
+		{"metallb: {enabled: true, pools: [{name: a, addresses: [10.111.1.0/24], avoidBuggyIPs: true, onRequest: true}]}, ingress: {controller: nginx, address: 10.111.1.7}", "", ""},
 		{pool + "ingress: {controller: nginx, address: 10.111.1.15, expose: node-port}", "", "it is reached through ports of the nodes"},
 		{"{ingress: {controller: nginx, address: 10.111.1.15}}", "", "only MetalLB gives out 10.111.1.15: enable spec.addons.metallb"},
 		{"{ingress: {controller: nginx, address: fd00::1}}", "", `spec.addons.ingress.address: "fd00::1" is no IPv4 address`},

@@ -136,9 +136,7 @@ func (v *validator) bgp(where strict.Path, pools []string) {
 	for i, p := range b.Peers {
 		here := where.Key("peers").Index(i)
 		peers = v.labelled(here, p.Name, peers, "peer")
-		if ip, err := netip.ParseAddr(p.Address); p.Address != "" && (err != nil || !ip.Is4()) {
-			v.Refuse(here.Key("address"), "%q is no address of IPv4", p.Address)
-		}
+		v.router(here.Key("address"), p.Address)
 		v.nodeSelector(here.Key("nodeSelector"), p.NodeSelector)
 	}
 	if len(b.Peers) == 0 && len(b.Advertisements) > 0 {
@@ -155,6 +153,18 @@ func (v *validator) bgp(where strict.Path, pools []string) {
 				v.Refuse(here.Key("communities").Index(j), "%q is no BGP community, which is two numbers from 0 to 65535 with a colon between them", c)
 			}
 		}
+	}
+}
+
+// router checks the address of a router; none is refused as missing.
+func (v *validator) router(where strict.Path, address string) {
+	ip, err := netip.ParseAddr(address)
+	switch {
+	case address == "":
+	case err != nil || !ip.Is4():
+		v.Refuse(where, "%q is no IPv4 address of a router", address)
+	case ip.IsLoopback(), ip.IsUnspecified(), ip.IsMulticast(), ip == broadcast():
+		v.Refuse(where, "%s is no address by which nodes could reach a router", ip)
 	}
 }
 

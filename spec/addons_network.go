@@ -73,15 +73,9 @@ func (v *validator) calicoASN(where strict.Path, asn int) {
 
 func (v *validator) calicoPeer(at strict.Path, peer BGPPeer, taken []string) {
 	v.objectName(at.Key("name"), peer.Name, taken)
-	ip, err := netip.ParseAddr(peer.Address)
-	switch {
-	case peer.Address == "": // is refused as missing
-	case err != nil || !ip.Is4():
-		v.Refuse(at.Key("address"), "%q is no IPv4 address of a router", peer.Address)
-	case ip.IsLoopback(), ip.IsUnspecified(), ip.IsMulticast(), ip == broadcast():
-		v.Refuse(at.Key("address"), "%s is no address by which nodes could reach a router", ip)
-	case v.spec.Addons.MetalLB.Enabled && slices.ContainsFunc(v.spec.Addons.MetalLB.BGP.Peers, func(p BGPPeer) bool { return p.Address == peer.Address }):
-		v.Refuse(at.Key("address"), "MetalLB has the peer %s as well, and a router has one session with a node: leave one of them out", ip)
+	v.router(at.Key("address"), peer.Address)
+	if m := v.spec.Addons.MetalLB; m.Enabled && peer.Address != "" && slices.ContainsFunc(m.BGP.Peers, func(p BGPPeer) bool { return p.Address == peer.Address }) {
+		v.Refuse(at.Key("address"), "MetalLB has the peer %s as well, and a router has one session with a node: leave one of them out", peer.Address)
 	}
 	v.calicoASN(at.Key("asn"), peer.ASN)
 	if peer.MyASN != 0 && peer.MyASN != v.spec.Network.CNI.Calico.ASN {
@@ -111,7 +105,17 @@ func (v *validator) nodeLocalDNS() {
 		v.Suggest(where, "169.254.20.10", "%q is no link-local address of IPv4 (169.254.0.0/16)", d.Address)
 	case strings.HasPrefix(d.Address, "169.254.169."):
 		v.Suggest(where, "169.254.20.10", "%s is among the addresses at which clouds tell machines about themselves", ip)
-	case d.Enabled && slices.ContainsFunc(v.spec.Addons.CoreDNS.Servers(), func(s netip.AddrPort) bool { return s.Addr() == ip }):
-		v.Refuse(at("addons", "coredns", "forward"), "%s is the cache on every node, which asks CoreDNS itself", ip)
+	case d.Enabled:
+		isCache := func(s netip.AddrPort) bool { return s.Addr() == ip }
+		refuse := func(where strict.Path, servers []netip.AddrPort) {
+			if slices.ContainsFunc(servers, isCache) {
+				v.Refuse(where.Key("forward"), "%s is the cache on every node, which asks CoreDNS itself", ip)
+			}
+		}
+		dns := v.spec.Addons.CoreDNS
+		refuse(at("addons", "coredns"), dns.Servers())
+		for i, zone := range dns.Zones {
+			refuse(at("addons", "coredns", "zones").Index(i), zone.Servers())
+		}
 	}
 }

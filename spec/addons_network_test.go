@@ -60,6 +60,7 @@ func TestNodeLocalDNS(t *testing.T) {
 		{"{nodeLocalDNS: {address: here}}", "is no link-local address of IPv4"},
 		{"{nodeLocalDNS: {address: 169.254.169.254}}", "at which clouds tell machines about themselves"},
 		{"{nodeLocalDNS: {enabled: true}, coredns: {forward: [169.254.20.10]}}", "spec.addons.coredns.forward: 169.254.20.10 is the cache on every node"},
+		{"{nodeLocalDNS: {enabled: true}, coredns: {zones: [{name: corp.example.com, forward: [169.254.20.10]}]}}", "spec.addons.coredns.zones[0].forward: 169.254.20.10 is the cache on every node"},
 		{"{nodeLocalDNS: {enabled: false}, coredns: {forward: [169.254.20.10]}}", ""},
 	} {
 		faults := addonFaults(t, tt.addons, "")

@@ -11,20 +11,32 @@ import (
 	"kubewright/spec/strict"
 )
 
+// NoPlaceForData says why a folder of a host is no place for the data of users; "" for one that may be.
+func NoPlaceForData(folder string) string {
+	for _, used := range []struct{ path, by string }{
+		{"/etc", "the configuration of the host"}, {"/usr", "programs"}, {"/bin", "programs"}, {"/sbin", "programs"}, {"/lib", "programs"}, {"/lib64", "programs"},
+		{"/proc", "the kernel"}, {"/sys", "the kernel"}, {"/dev", "the kernel"},
+		{"/run", "what is gone after a boot"}, {"/var/run", "what is gone after a boot"}, {"/tmp", "what may be gone after a boot"}, {"/boot", "the boot loader"},
+		{"/var/lib/kubelet", "the kubelet"}, {"/var/lib/containerd", "containerd"}, {"/var/lib/etcd", "etcd"}, {"/var/lib/cni", "the pod network"},
+		{"/var/lib/kubewright", "kubewright"}, {"/var/log", "logs"}, {"/opt/cni", "the pod network"},
+	} {
+		switch {
+		case folder == used.path, strings.HasPrefix(folder, used.path+"/"):
+			return "is for " + used.by + ", and no place for the data of users; take a folder of its own"
+		case strings.HasPrefix(used.path, folder+"/"):
+			return "has " + used.path + " in it, which is for " + used.by + ", and is no place for the data of users; take a folder of its own"
+		}
+	}
+	return ""
+}
+
 // localPath checks the folder and the names of the volumes on nodes.
 func (v *validator) localPath() {
 	l := v.spec.Addons.LocalPath
 	where := at("addons", "localPath")
 	v.folder(where.Key("path"), l.Path)
-	for _, used := range []struct{ path, by string }{
-		{"/etc", "the configuration of the host"}, {"/usr", "programs"}, {"/proc", "the kernel"}, {"/sys", "the kernel"}, {"/dev", "the kernel"},
-		{"/run", "what is gone after a boot"}, {"/tmp", "what may be gone after a boot"}, {"/boot", "the boot loader"},
-		{"/var/lib/kubelet", "the kubelet"}, {"/var/lib/containerd", "containerd"}, {"/var/lib/etcd", "etcd"}, {"/var/lib/cni", "the pod network"},
-		{"/var/lib/kubewright", "kubewright"}, {"/var/log", "logs"}, {"/opt/cni", "the pod network"},
-	} {
-		if l.Path == used.path || strings.HasPrefix(l.Path, used.path+"/") {
-			v.Refuse(where.Key("path"), "%s is for %s, and no place for the data of users; take a folder of its own", l.Path, used.by)
-		}
+	if why := NoPlaceForData(l.Path); why != "" {
+		v.Refuse(where.Key("path"), "%s %s", l.Path, why)
 	}
 	v.className(where.Key("className"), l.ClassName)
 	n := v.spec.Addons.NFS
