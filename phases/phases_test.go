@@ -326,9 +326,14 @@ func TestResetLeavesNothing(t *testing.T) {
 				applied.File(p, 0o600, "written by what ran")
 			}
 		}
-		applied.Pods, applied.Links = []string{"pod"}, []string{"cali1", "eth0"}
+		applied.Pods, applied.Links = []string{"pod"}, []string{"cali1", "eth0", "cni0", "flannel.1", "nodelocaldns"}
+		applied.Rules = []string{
+			`-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG`, `-A PREROUTING -d 10.96.0.10/32 -p udp -m udp --dport 53 -m comment --comment "NodeLocal DNS Cache: skip conntrack" -j NOTRACK`,
+			`-A INPUT -m comment --comment "theirs" -j ACCEPT`,
+		}
+		applied.Tables = []string{"ip flannel-ipv4", "inet theirs"}
 		want := before.Clone()
-		want.Links = []string{"eth0"}
+		want.Links, want.Rules, want.Tables = []string{"eth0"}, applied.Rules[2:], applied.Tables[1:]
 		want.Swaps, want.Sysctls, want.Modules = applied.Swaps, applied.Sysctls, applied.Modules // may serve others by now
 		for limit := 0; ; limit += 97 {
 			h := applied.Clone()

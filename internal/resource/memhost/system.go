@@ -214,7 +214,7 @@ func ours(line string, s sh.DeleteRules) bool {
 		switch {
 		case i == 0 && strings.HasPrefix(w, ":") && startsWith(w[1:], s.ChainPrefixes),
 			(i == 0 && w == "-A" || w == "-j" || w == "-g") && startsWith(next, s.ChainPrefixes),
-			w == "--comment" && startsWith(strings.TrimPrefix(next, `"`), s.Comments):
+			w == "--comment" && startsWith(strings.TrimPrefix(strings.Join(words[i+1:], " "), `"`), s.Comments):
 			return true
 		}
 	}
