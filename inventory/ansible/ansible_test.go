@@ -353,7 +353,7 @@ func TestFaults(t *testing.T) {
 		"a port that is none":      {memory{"i": "[kube_control_plane]\na ansible_host=10.0.0.1 ansible_port=ssh\n"}, "i:2:38: ansible_port: expected a whole number"},
 		"a port out of range":      {memory{"i": "[kube_control_plane]\na ansible_host=10.0.0.1 ansible_port=70000\n"}, "i:2:38: ansible_port: 70000 is out of range"},
 		"this machine":             {memory{"i": "[kube_control_plane]\na ansible_connection=local ip=10.0.0.1\n"}, `ansible_connection: the connection "local" is not supported: every host is reached over SSH`},
-		"another plugin":           {memory{"i": good, "group_vars/all.yml": "kube_network_plugin: cilium\n"}, `group_vars/all.yml:1:22: kube_network_plugin: the network plugin "cilium" is not supported: set calico, or none and install the plugin yourself`},
+		"another plugin":           {memory{"i": good, "group_vars/all.yml": "kube_network_plugin: cilium\n"}, `group_vars/all.yml:1:22: kube_network_plugin: the network plugin "cilium" is not supported: set calico or flannel, or none and install the plugin yourself`},
 		"a list of hosts":          {memory{"i": "all:\n  hosts:\n    - a\n"}, "i:2:3: all.hosts: expected a mapping: each name with a colon after it, not with a - before it"},
 		"a section misspelt":       {memory{"i": "all:\n  hosts: {a: }\n  childrn: {}\n"}, "i:3:3: all.childrn: a group has hosts, vars and children; Ansible skips any other key; did you mean children?"},
 		"no YAML":                  {memory{"i": good, "host_vars/a.yml": "x: [\n"}, "host_vars/a.yml:1:1: this is not YAML"},

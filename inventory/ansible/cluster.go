@@ -22,7 +22,7 @@ func clusterRules() []Rule {
 		{Names: []string{"kube_network_node_prefix"}, To: "spec.controlPlane.controllerManager.extraArgs", Note: "as node-cidr-mask-size, where it is not 24", cluster: nodePrefix},
 		{Names: []string{"kube_proxy_mode"}, To: "spec.network.proxyMode", cluster: clusterText("spec", "network", "proxyMode")},
 		{Names: []string{"kube_proxy_strict_arp"}, To: "spec.kubeProxy.config", Note: "as ipvs.strictARP, when true", cluster: clusterFlag("spec", "kubeProxy", "config", "ipvs", "strictARP")},
-		{Names: []string{"kube_network_plugin"}, To: "spec.network.cni.name", Note: "calico; none, cni and custom_cni are none; any other is refused", cluster: networkPlugin},
+		{Names: []string{"kube_network_plugin"}, To: "spec.network.cni.name", Note: "calico and flannel; none, cni and custom_cni are none; any other is refused", cluster: networkPlugin},
 		{Names: []string{"calico_mtu"}, To: "spec.network.cni.mtu", cluster: clusterNumber("spec", "network", "cni", "mtu")},
 		{Names: []string{"kube_apiserver_port"}, To: "spec.controlPlane.port", cluster: clusterNumber("spec", "controlPlane", "port")},
 		{Names: []string{"loadbalancer_apiserver"}, To: "spec.controlPlane.endpoint", Note: "its address and port", cluster: loadBalancer},
@@ -141,11 +141,11 @@ func networkPlugin(i *importer, v value) error {
 		return err
 	}
 	switch text {
-	case "calico":
+	case "calico", "flannel":
 	case "none", "cni", "custom_cni":
 		text = "none"
 	default:
-		return fmt.Errorf("the network plugin %q is not supported: set calico, or none and install the plugin yourself", text)
+		return fmt.Errorf("the network plugin %q is not supported: set calico or flannel, or none and install the plugin yourself", text)
 	}
 	i.set(scalar(tagText, text, v.origin()), v, "spec", "network", "cni", "name")
 	return nil

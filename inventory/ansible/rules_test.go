@@ -30,6 +30,7 @@ func TestClusterVariables(t *testing.T) {
 		"kube_proxy_mode: nftables":                       "spec:\n    network:\n        proxyMode: nftables\n",
 		"kube_proxy_strict_arp: true":                     "spec:\n    kubeProxy:\n        config:\n            ipvs:\n                strictARP: true\n",
 		"kube_network_plugin: calico\ncalico_mtu: '1440'": "spec:\n    network:\n        cni:\n            name: calico\n            mtu: 1440\n",
+		"kube_network_plugin: flannel":                    "spec:\n    network:\n        cni:\n            name: flannel\n",
 		"kube_network_plugin: custom_cni":                 "spec:\n    network:\n        cni:\n            name: none\n",
 		"kube_apiserver_port: 8443":                       "spec:\n    controlPlane:\n        port: 8443\n",
 		"loadbalancer_apiserver: {address: 192.0.2.9, port: 8383}\napiserver_loadbalancer_domain_name: lb.example.com":                                                                                    "spec:\n    controlPlane:\n        endpoint: 192.0.2.9:8383\n        certSANs:\n            - lb.example.com\n",
@@ -135,7 +136,7 @@ ansible_become: false
 	}
 	want := strings.Split(`group_vars/all.yml:1:15 kube_version (all) understood: spec.kubernetesVersion
 group_vars/all.yml:2:22 kube_apiserver_port (all) understood: spec.controlPlane.port
-group_vars/all.yml:3:15 helm_enabled (all) unsupported: it is of an add-on that kubewright does not install
+group_vars/all.yml:3:15 helm_enabled (all) unsupported: it is of an add-on: spec.addons says what is installed
 group_vars/all.yml:4:18 ingress_enabled (all) ignored: it is switched off, or empty
 group_vars/all.yml:5:11 helm_off (all) ignored: it is switched off, or empty
 group_vars/all.yml:6:10 bin_dir (all) ignored: the layout on the hosts is kubeadm's

@@ -55,7 +55,7 @@ func families() []family {
 	const (
 		noPlugin = "it is of a network plugin that is not installed"
 		noEngine = "containerd is the container engine"
-		noAddon  = "it is of an add-on that kubewright does not install"
+		noAddon  = "it is of an add-on: spec.addons says what is installed"
 		kubeVIP  = "kube-vip has the virtual IP of the control planes, which it announces by ARP, and nothing else"
 		nothing  = "kubewright has no equivalent"
 	)
@@ -64,14 +64,14 @@ func families() []family {
 		{"docker_", "", inventory.Ignored, noEngine},
 		{"crio_", "", inventory.Ignored, noEngine},
 		{"cilium_", "", inventory.Ignored, noPlugin},
-		{"flannel_", "", inventory.Ignored, noPlugin},
+		{"flannel_", "", inventory.Ignored, "flannel follows spec.network"},
 		{"kube_ovn_", "", inventory.Ignored, noPlugin},
 		{"kube_router_", "", inventory.Ignored, noPlugin},
 		{"macvlan_", "", inventory.Ignored, noPlugin},
 		{"enable_nat_default_gateway", "", inventory.Ignored, noPlugin},
 		{"weave_", "", inventory.Ignored, noPlugin},
-		{"enable_nodelocaldns", "", inventory.Unsupported, "there is no DNS cache on the nodes; pods ask CoreDNS"},
-		{"nodelocaldns_", "", inventory.Ignored, "there is no DNS cache on the nodes; pods ask CoreDNS"},
+		{"enable_nodelocaldns", "", inventory.Unsupported, "spec.addons.nodeLocalDNS puts a DNS cache on the nodes"},
+		{"nodelocaldns_", "", inventory.Ignored, "spec.addons.nodeLocalDNS puts a DNS cache on the nodes"},
 		{"http_proxy", "", inventory.Unsupported, "hosts download through no proxy; give spec.artifacts a mirror, or have files pushed"},
 		{"https_proxy", "", inventory.Unsupported, "hosts download through no proxy; give spec.artifacts a mirror, or have files pushed"},
 		{"no_proxy", "", inventory.Ignored, "hosts download through no proxy"},
