@@ -209,8 +209,8 @@ e2e: build artifacts ## run the end-to-end tests on labs of their own; RUN picks
 		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
 	fi
 	export KUBEWRIGHT_TEST_LAB=1
-	# Three tests at a time of those that have labs of their own; the fourth waits for all others.
-	go test -tags e2e -p 1 -parallel 4 -run '$(RUN)' -timeout 70m -v -count=1 ./e2e/lab ./e2e
+	# Two tests at a time of those that have labs of their own; the third waits for all others.
+	go test -tags e2e -p 1 -parallel 3 -run '$(RUN)' -timeout 70m -v -count=1 ./e2e/lab ./e2e
 
 # Whole bring-ups, killed again and again, and cut off from a host for a minute in one phase after the
 # other: ten kills take two and a half minutes on two cores, a phase two.
