@@ -189,7 +189,8 @@ func (l *lab) natImage(t *testing.T, engine string) string {
 }
 
 // write writes lab.yaml: that of the repository, with an image, a network and a number of workers of its
-// own, and with what the cluster file of a lab says of artifacts and the kubelet.
+// own, with what the cluster file of a lab says of artifacts and the kubelet, and without addons whose images
+// no lab has.
 func (v *vagrantLab) write(t *testing.T, l *lab, image string) {
 	t.Helper()
 	var settings, clusterFile map[string]any
@@ -210,7 +211,11 @@ func (v *vagrantLab) write(t *testing.T, l *lab, image string) {
 	settings["network"] = "10.144.0.0/24"
 	settings["workers"].(map[string]any)["count"] = 2
 	settings["docker"] = map[string]any{"base": image}
-	settings["cluster"] = map[string]any{"artifacts": files, "kubelet": spec["kubelet"]}
+	wanted := settings["cluster"].(map[string]any)
+	wanted["artifacts"], wanted["kubelet"] = files, spec["kubelet"]
+	if !hasImage(t, nginxImage) {
+		delete(wanted["addons"].(map[string]any), "ingress")
+	}
 	data, err := yaml.Marshal(settings)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(v.dir, "lab.yaml"), data, 0o600)

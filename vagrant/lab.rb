@@ -27,6 +27,7 @@ class Lab
   # Places in the network, counted from its address.
   VIP = 10
   FIRST_WORKER = 20
+  BALANCERS = [230, 250].freeze
   MOST = {"control-plane" => 9, "worker" => 200}.freeze
 
   class << self
@@ -101,6 +102,7 @@ class Lab
   def cluster
     spec = {"kubernetesVersion" => @settings["kubernetes"], "inventory" => "inventory.yaml"}
     spec["controlPlane"] = {"vip" => {"address" => vip}} if vip
+    spec["addons"] = {"metallb" => {"pools" => [{"name" => "lab", "addresses" => [BALANCERS.map { |place| at(place) }.join("-")]}]}} if balanced?
     {
       "apiVersion" => "kubewright.io/v1alpha1", "kind" => "Cluster", "metadata" => {"name" => "vagrant"},
       "spec" => merge(spec, @settings["cluster"])
@@ -122,6 +124,13 @@ class Lab
   end
 
   private
+
+  # Whether there is MetalLB, which cannot be without addresses.
+  def balanced?
+    addons = @settings["cluster"]["addons"]
+    metallb = addons["metallb"] if addons.is_a?(Hash)
+    metallb.is_a?(Hash) && metallb["enabled"] == true
+  end
 
   def read
     text = File.read(@file)

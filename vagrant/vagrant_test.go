@@ -151,9 +151,33 @@ func TestHighAvailability(t *testing.T) {
 
 // What lab.yaml says below cluster is what the cluster file says.
 func TestClusterOfLab(t *testing.T) {
-	c := load(t, copied(t, "cluster: {}", "cluster: {network: {podCIDR: 10.77.0.0/16}, controlPlane: {port: 8443}}"), "CONTROL_PLANES=3")
+	c := load(t, copied(t, "cluster:\n", "cluster:\n  network: {podCIDR: 10.77.0.0/16}\n  controlPlane: {port: 8443}\n"), "CONTROL_PLANES=3")
 	if c.Network.PodCIDR.String() != "10.77.0.0/16" || c.APIPort != 8443 || c.VIP == (cluster.VIP{}) {
 		t.Errorf("pod CIDR %s, port %d, virtual IP %+v", c.Network.PodCIDR, c.APIPort, c.VIP)
+	}
+}
+
+// The lab has what the exercises need. Its load balancers have addresses of its network that no machine gets,
+// or those that lab.yaml gives them.
+func TestAddonsOfLab(t *testing.T) {
+	addons := load(t, copied(t, "192.168.56.0/24", "192.168.60.0/24")).Addons
+	if !addons.MetricsServer.Enabled || !addons.LocalPath.Enabled || !addons.Registry.Enabled || addons.Ingress.Controller != "nginx" {
+		t.Errorf("%+v", addons)
+	}
+	for file, want := range map[string]string{
+		copied(t, "192.168.56.0/24", "192.168.60.0/24"):                                                                 "192.168.60.230-192.168.60.250",
+		copied(t, "metallb: {enabled: true}", "metallb: {enabled: true, pools: [{name: a, addresses: [10.9.0.0/28]}]}"): "10.9.0.0/28",
+		copied(t, "metallb: {enabled: true}", "metallb: {enabled: false}"):                                              "",
+		copied(t, "metallb: {enabled: true}", "metallb: {}"):                                                            "",
+		copied(t, "cluster:\n", "cluster: {}\n---\n"):                                                                   "",
+	} {
+		var got []string
+		for _, pool := range load(t, file).Addons.MetalLB.Pools {
+			got = append(got, pool.Addresses...)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("the addresses are %q, want %s", got, want)
+		}
 	}
 }
 
@@ -195,8 +219,8 @@ func TestFaultsOfLab(t *testing.T) {
 		{"{count: 3,", "{count: 0,", "lab.yaml:15: workers.count: want a number from 1 to 200"},
 		{"memory: 1536", "memory: much", `lab.yaml:15: workers.memory: "much" is no whole number`},
 		{"cpus: 2, memory: 1536", "cpu: 2, memory: 1536", "lab.yaml:15: workers.cpu: unknown key; there are: count, cpus, memory"},
-		{"cluster: {}", "cluster: []", "cluster: [] is no mapping"},
-		{"cluster: {}", "cluster: {", "lab.yaml: "},
+		{"cluster:\n", "cluster: []\n---\n", "cluster: [] is no mapping"},
+		{"cluster:\n", "cluster: {\n", "lab.yaml: "},
 		{"docker: {", "docker: 7 # {", "lab.yaml:18: docker: want a mapping with the keys base"},
 	} {
 		_, errs, err := ruby(t, copied(t, tc.old, tc.text), t.TempDir(), "")
