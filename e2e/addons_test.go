@@ -48,6 +48,7 @@ func TestAddons(t *testing.T) {
 			})
 		}
 	})
+	t.Run("Exercises", a.exercises)
 	t.Run("Announcer", a.announcerDies)
 	t.Run("BGP", a.bgp)
 	t.Run("Users", a.users)
@@ -74,7 +75,8 @@ const (
 
 // addonsSpec is what all labs can have; the images of the ingress controllers cannot be built.
 const addonsSpec = `  addons:
-    metricsServer: {enabled: true}
+    metricsServer:
+      enabled: true
     metallb:
       enabled: true
       pools:

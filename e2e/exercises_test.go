@@ -8,8 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
 
 	"kubewright/vagrant"
 )
@@ -17,34 +21,69 @@ import (
 // What vagrant/README.md tells beginners to do does what it says: its commands are run as they stand
 // there, on a lab in place of Vagrant's machines.
 func TestExercises(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "vagrant", "README.md"))
-	if err != nil {
-		t.Fatal(err)
+	c := shared.cluster(t)
+	b := c.beginner(t)
+	for _, e := range exercises(t, "Exercises") {
+		t.Run(e.Name, func(t *testing.T) {
+			afterwards(t, func(t testing.TB) {
+				if t.Failed() {
+					b.tidy(t)
+				}
+			})
+			b.do(t, e)
+		})
 	}
-	exercises, err := vagrant.Parse(string(readme))
+	c.wantEmptyPlan(t)
+}
+
+// exercises are those of vagrant/README.md below a heading.
+func exercises(t *testing.T, heading string) []vagrant.Exercise {
+	t.Helper()
+	found, err := vagrant.Parse(textOf(t, filepath.Join("..", "vagrant", "README.md")), heading)
 	if err != nil {
 		t.Fatalf("vagrant/README.md: %v", err)
 	}
-	c := shared.cluster(t)
-	b := c.beginner(t)
-	for _, e := range exercises {
-		t.Run(e.Name, func(t *testing.T) { b.do(t, e) })
+	return found
+}
+
+// exercises: those that need addons, all at once, whatever other tests run: mostly they wait. Each is in a namespace
+// of its own.
+func (a *addonsLab) exercises(t *testing.T) {
+	b := a.cluster.beginner(t)
+	var all sync.WaitGroup
+	for _, e := range exercises(t, "Exercises with addons") {
+		all.Go(func() {
+			t.Run(e.Name, func(t *testing.T) {
+				for _, s := range e.Steps {
+					if strings.Contains(s.Commands, "create ingress") {
+						needsImage(t, nginxImage)
+					}
+				}
+				b.in(t, a.cluster.namespace(t)).do(t, e)
+			})
+		})
 	}
-	c.wantEmptyPlan(t)
+	all.Wait()
 }
 
 // beginner is somebody with kubectl, docker and vagrant in front of a lab.
 type beginner struct {
 	cluster *cluster
-	dir     string // of the programs
+	dir     string // has bin, with the programs, and vagrant, where commands are run
 	env     []string
 }
 
 // beginner puts the programs of the README into a folder: kubectl as every machine has it, podman for
-// docker where it is what there is, and a vagrant that logs in to the lab.
+// docker where it is what there is, and a vagrant that logs in to the lab. Beside it is the folder of the
+// README, in which the lab is where Vagrant's would be.
 func (c *cluster) beginner(t *testing.T) beginner {
 	t.Helper()
 	dir := t.TempDir()
+	for _, folder := range []string{"bin", "vagrant"} {
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	write := func(name, text string, mode os.FileMode) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), mode); err != nil {
 			t.Fatal(err)
@@ -54,9 +93,9 @@ func (c *cluster) beginner(t *testing.T) beginner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write("kubectl", kubectl, 0o755)
+	write("bin/kubectl", kubectl, 0o755)
 	if _, err := exec.LookPath("podman"); err == nil {
-		write("docker", "#!/bin/sh\nexec podman \"$@\"\n", 0o755)
+		write("bin/docker", "#!/bin/sh\nexec podman \"$@\"\n", 0o755)
 	}
 	path, err := program()
 	if err != nil {
@@ -66,7 +105,12 @@ func (c *cluster) beginner(t *testing.T) beginner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write("vagrant", fmt.Sprintf(`#!/bin/sh
+	for name, target := range map[string]string{"bin/kubewright": path, "vagrant/.lab": lab} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("bin/vagrant", fmt.Sprintf(`#!/bin/sh
 # vagrant ssh NAME [--no-tty] -c COMMAND
 set -eu
 [ "$1" = ssh ]
@@ -78,7 +122,23 @@ exec '%s' lab --dir '%s' ssh "$name" -- "$2"
 `, path, lab), 0o755)
 	write("kubeconfig", c.tool(t, "kubeconfig").want(t, exitDone).stdout, 0o600)
 	return beginner{cluster: c, dir: dir, env: append(os.Environ(),
-		"PATH="+dir+":"+os.Getenv("PATH"), "KUBECONFIG="+filepath.Join(dir, "kubeconfig"))}
+		"PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "KUBECONFIG="+filepath.Join(dir, "kubeconfig"))}
+}
+
+// in is the beginner in another namespace than the default one.
+func (b beginner) in(t *testing.T, namespace string) beginner {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(filepath.Join(b.dir, "kubeconfig"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Contexts[config.CurrentContext].Namespace = namespace
+	own := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, own); err != nil {
+		t.Fatal(err)
+	}
+	b.env = append(slices.Clone(b.env), "KUBECONFIG="+own)
+	return b
 }
 
 // do runs an exercise, all its blocks in one shell, in the folder of the README.
@@ -91,10 +151,9 @@ func (b beginner) do(t *testing.T, e vagrant.Exercise) {
 	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
 	defer cancel()
 	cmd := inGroup(exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script))
-	cmd.Dir, cmd.Env = filepath.Join("..", "vagrant"), b.env
+	cmd.Dir, cmd.Env = filepath.Join(b.dir, "vagrant"), b.env
 	r, err := finish(ctx, cmd, result{program: "bash", args: []string{"exercise", e.Name}})
 	if err != nil {
-		b.tidy(t)
 		t.Fatal(err)
 	}
 	printed := strings.Split(r.stdout, mark)
@@ -110,27 +169,25 @@ func (b beginner) do(t *testing.T, e vagrant.Exercise) {
 	t.Logf("%s after %s", e.Name, r.took)
 	if t.Failed() {
 		t.Log(r)
-		b.tidy(t)
 	}
 }
 
 // tidy gives back to the other tests what an exercise that was cut short may have taken from them.
-func (b beginner) tidy(t *testing.T) {
-	afterwards(t, func(t testing.TB) {
-		b.cluster.on(t, "worker1", "systemctl start kubelet")
-		for _, args := range []string{
-			"uncordon worker1",
-			`patch daemonset kube-proxy --namespace kube-system --patch {"spec":{"template":{"spec":{"nodeSelector":{"exercise":null}}}}}`,
-			// What the cluster has there by itself stays. The claim goes before the volume that it holds.
-			"delete deployments,statefulsets,daemonsets,services,pods,configmaps,persistentvolumeclaims --namespace default --now --timeout 1m " +
-				"--field-selector metadata.name!=kubernetes,metadata.name!=kube-root-ca.crt",
-			"delete persistentvolume folder --ignore-not-found --timeout 30s",
-		} {
-			cmd := exec.CommandContext(t.Context(), filepath.Join(b.dir, "kubectl"), strings.Fields(args)...)
-			cmd.Env = b.env
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("kubectl %s: %v\n%s", args, err, out)
-			}
+func (b beginner) tidy(t testing.TB) {
+	t.Helper()
+	b.cluster.on(t, "worker1", "systemctl start kubelet")
+	for _, args := range []string{
+		"uncordon worker1",
+		`patch daemonset kube-proxy --namespace kube-system --patch {"spec":{"template":{"spec":{"nodeSelector":{"exercise":null}}}}}`,
+		// What the cluster has there by itself stays. The claim goes before the volume that it holds.
+		"delete deployments,statefulsets,daemonsets,services,pods,configmaps,persistentvolumeclaims --namespace default --now --timeout 1m " +
+			"--field-selector metadata.name!=kubernetes,metadata.name!=kube-root-ca.crt",
+		"delete persistentvolume folder --ignore-not-found --timeout 30s",
+	} {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(b.dir, "bin", "kubectl"), strings.Fields(args)...)
+		cmd.Env = b.env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("kubectl %s: %v\n%s", args, err, out)
 		}
-	})
+	}
 }

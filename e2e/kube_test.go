@@ -123,7 +123,7 @@ func eventually(t testing.TB, timeout time.Duration, what string, try func(conte
 // namespace makes a namespace for the test, and removes it when the test ends.
 func (c *cluster) namespace(t testing.TB) string {
 	t.Helper()
-	name := strings.ToLower(t.Name()[strings.LastIndex(t.Name(), "/")+1:])
+	name := strings.ReplaceAll(strings.ToLower(t.Name()[strings.LastIndex(t.Name(), "/")+1:]), "_", "-")
 	ns, err := c.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-" + strings.TrimPrefix(name, "test") + "-"},
 	}, metav1.CreateOptions{})

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Exercise is a section below "## Exercises".
+// Exercise is a section of third level with blocks of commands.
 type Exercise struct {
 	Name  string
 	Steps []Step
@@ -25,10 +25,10 @@ type Step struct {
 	Expect []string
 }
 
-// Parse reads the exercises. Every block in them has to be one of the two kinds, and every exercise has
-// to promise something; the error has the line of what is not so.
-func Parse(readme string) ([]Exercise, error) {
-	p := parser{}
+// Parse reads the exercises below a heading of second level. Every block in them has to be one of the two kinds,
+// and every exercise has to promise something; the error has the line of what is not so.
+func Parse(readme, heading string) ([]Exercise, error) {
+	p := parser{heading: "## " + heading}
 	for text := range strings.Lines(readme) {
 		p.line++
 		if err := p.read(strings.TrimRight(text, "\n")); err != nil {
@@ -39,15 +39,16 @@ func Parse(readme string) ([]Exercise, error) {
 		return nil, fmt.Errorf("line %d: the last block has no end", p.line)
 	}
 	if len(p.exercises) == 0 {
-		return nil, errors.New("there is no exercise below a heading ## Exercises")
+		return nil, fmt.Errorf("there is no exercise below a heading %s", p.heading)
 	}
 	return p.exercises, p.promised()
 }
 
 // parser is what is known of the lines so far.
 type parser struct {
+	heading   string // of the exercises
 	line      int
-	inside    bool   // below ## Exercises
+	inside    bool   // below the heading
 	fence     string // kind of the block that is open
 	exercises []Exercise
 }
@@ -62,7 +63,7 @@ func (p *parser) read(line string) error {
 		p.fence = strings.TrimPrefix(line, "```")
 		return p.open()
 	case strings.HasPrefix(line, "## "):
-		p.inside = line == "## Exercises"
+		p.inside = line == p.heading
 	case strings.HasPrefix(line, "### ") && p.inside:
 		if err := p.promised(); err != nil {
 			return err

@@ -10,10 +10,11 @@ import (
 
 const readme = "# Lab\n```sh\nvagrant up\n```\n" +
 	"## Exercises\nWords.\n### One\n```sh\nkubectl get pods\necho done\n```\nThen:\n```text\nNAME   READY\n\nweb-... 1/1\n```\n```sh\ntrue\n```\n" +
-	"### Two\n```sh\ndate\n```\n```text\n...\n```\n## More\n```yaml\na: b\n```\n"
+	"### Two\n```sh\ndate\n```\n```text\n...\n```\n## More\n```yaml\na: b\n```\n" +
+	"## Others\n### Three\n```sh\nid\n```\n```text\nuid=...\n```\n"
 
 func TestParse(t *testing.T) {
-	got, err := Parse(readme)
+	got, err := Parse(readme, "Exercises")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,12 +24,19 @@ func TestParse(t *testing.T) {
 	}, got); diff != "" {
 		t.Error(diff)
 	}
+	got, err = Parse(readme, "Others")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Exercise{{"Three", []Step{{35, "id\n", []string{"uid=..."}}}}}, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestParseFaults(t *testing.T) {
 	const head = "## Exercises\n### One\n"
 	for text, want := range map[string]string{
-		"# Lab\n":                                                  "there is no exercise",
+		"# Lab\n":                                                  "there is no exercise below a heading ## Exercises",
 		head + "Words.\n":                                          `exercise "One" does not say`,
 		head + "```sh\ndate\n```\n":                                `exercise "One" does not say`,
 		head + "```sh\ndate\n```\n### Two\n":                       `line 6: exercise "One" does not say`,
@@ -40,7 +48,7 @@ func TestParseFaults(t *testing.T) {
 		"# Lab\n```\nvagrant up\n```\n" + head:                     "line 2: a block without a kind",
 		head + "```sh\na\n```\n```text\nb\n```\n```text\nc\n```\n": "line 9: a block ```text that does not follow",
 	} {
-		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse(text, "Exercises"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", text, err, want)
 		}
 	}
@@ -66,11 +74,13 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exercises, err := Parse(string(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(exercises) < 10 {
-		t.Errorf("only %d exercises", len(exercises))
+	for heading, least := range map[string]int{"Exercises": 13, "Exercises with addons": 7} {
+		exercises, err := Parse(string(data), heading)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(exercises) < least {
+			t.Errorf("only %d %s", len(exercises), heading)
+		}
 	}
 }
