@@ -112,6 +112,7 @@ func (a *addonsLab) announcerDies(t *testing.T) {
 		a.wantFromHere(t, "http://"+address, "web")
 		announcer = a.announcer(t, address)
 	}
+	before := interfaceOf(t, address)
 	stopped := time.Now()
 	a.power(t, "stop", announcer)
 	afterwards(t, func(t testing.TB) {
@@ -125,7 +126,7 @@ func (a *addonsLab) announcerDies(t *testing.T) {
 		if err == nil && !strings.HasPrefix(body, "web") {
 			err = fmt.Errorf("somebody else answers: %q", body)
 		}
-		if now := a.announcer(t, address); err == nil && (now == "" || now == announcer) {
+		if now := interfaceOf(t, address); err == nil && (now == "" || now == before) {
 			err = errors.New("still by way of " + announcer)
 		}
 		return err
@@ -140,22 +141,26 @@ func (a *addonsLab) announcerDies(t *testing.T) {
 // announcer is the node whose network interface this machine knows an address by; "" if it is none's.
 func (a *addonsLab) announcer(t testing.TB, address string) string {
 	t.Helper()
-	interfaceOf := func(address string) string {
-		out, err := exec.CommandContext(t.Context(), "ip", "neigh", "show", "to", address).Output()
-		if err != nil {
-			t.Fatalf("ip neigh: %v", err)
-		}
-		words := strings.Fields(string(out))
-		if i := slices.Index(words, "lladdr"); i >= 0 && i+1 < len(words) {
-			return words[i+1]
-		}
-		return ""
-	}
-	wanted := interfaceOf(address)
+	wanted := interfaceOf(t, address)
 	for _, n := range a.nodes(t) {
-		if wanted != "" && interfaceOf(n.Address) == wanted {
+		a.on(t, n.Name, "true") // a node that this machine has not talked to for long is forgotten
+		if wanted != "" && interfaceOf(t, n.Address) == wanted {
 			return n.Name
 		}
+	}
+	return ""
+}
+
+// interfaceOf is the hardware address by which this machine knows an address; "" if by none.
+func interfaceOf(t testing.TB, address string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "ip", "neigh", "show", "to", address).Output()
+	if err != nil {
+		t.Fatalf("ip neigh: %v", err)
+	}
+	words := strings.Fields(string(out))
+	if i := slices.Index(words, "lladdr"); i >= 0 && i+1 < len(words) {
+		return words[i+1]
 	}
 	return ""
 }
