@@ -108,9 +108,6 @@ func TestPlatformAddons(t *testing.T) {
 		{"{nfs: {volumes: [{name: a, path: /a, capacity: 1Gi, server: 'a b'}]}}", `nfs.volumes[0].server: "a b" is neither`},
 
 		{"{custom: [{name: a, after: [b], manifests: x}, {name: b, after: [c, metallb], manifests: x}, {name: c, manifests: x}]}", ""},
-		{"{custom: [{name: a, after: [a], manifests: x}]}", "custom[0].after[0]: a comes after a: the order goes in a circle"},
-		{"{custom: [{name: a, after: [c], manifests: x}, {name: b, after: [a], manifests: x}, {name: c, after: [x, b], manifests: x}]}", "custom[0].after[0]: c comes after a: the order goes in a circle"},
-		{"{custom: [{name: a, after: [b], manifests: x}, {name: b, after: [c], manifests: x}, {name: c, after: [b], manifests: x}]}", "custom[1].after[0]: c comes after b"},
 
 		{"{registry: {enabled: true, storageClass: disks}}", ""},
 		{"{registry: {enabled: true}, localPath: {enabled: true}}", ""},

@@ -75,7 +75,7 @@ func TestInventoryShowOfAnsible(t *testing.T) {
 	if len(d.Cluster) != 4 || d.Cluster[2] != wantSetting {
 		t.Errorf("cluster: %+v", d.Cluster)
 	}
-	wantVariable := variableDocument{Name: "helm_enabled", Scope: "all", From: "group_vars/all.yml:3:15", Verdict: inventory.Unsupported, Reason: "it is of an add-on that kubewright does not install"}
+	wantVariable := variableDocument{Name: "helm_enabled", Scope: "all", From: "group_vars/all.yml:3:15", Verdict: inventory.Unsupported, Reason: "it is of an add-on: spec.addons says what is installed"}
 	if len(d.Variables) != 12 || d.Variables[2] != wantVariable {
 		t.Errorf("variables: %+v", d.Variables)
 	}
