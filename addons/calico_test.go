@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,19 +17,12 @@ import (
 // Calico release is tagged as a module.
 const calicoModule = "github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"
 
-// calicoManifest reads the upstream manifest out of the Go module cache. The module is not a
-// dependency, so it is there only on machines that downloaded it for another reason, such as
-// building the images of the lab.
+// calicoManifest reads the upstream manifest out of the Go module cache.
 func calicoManifest(t *testing.T) []byte {
 	t.Helper()
-	cache, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	data, err := os.ReadFile(moduleFile(t, calicoModule, "manifests/calico-vxlan.yaml"))
 	if err != nil {
-		t.Skipf("no Go command to find the module cache with: %v", err)
-	}
-	file := filepath.Join(strings.TrimSpace(string(cache)), filepath.FromSlash(calicoModule), "manifests", "calico-vxlan.yaml")
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Skipf("the upstream manifest is not in the module cache (go mod download %s): %v", calicoModule, err)
+		t.Fatal(err)
 	}
 	return data
 }
