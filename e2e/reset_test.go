@@ -27,7 +27,8 @@ const foreign = `
 
 // inventoryOfHost lists what is on a host: files with mode, owner and content, units, rules,
 // interfaces, routes, mounts. Left out is what changes by itself, the volumes of the lab's hosts
-// (their content is not), and /sys/fs/bpf, which Calico mounts where systemd has not done so.
+// (their content is not), /sys/fs/bpf, which Calico mounts where systemd has not done so, and the credentials of
+// units that systemd mounts while they start.
 const inventoryOfHost = `
 	find /etc /var/lib /usr/local /opt \
 		-path /var/lib/systemd -prune -o -path /etc/resolv.conf -prune -o \
@@ -39,7 +40,7 @@ const inventoryOfHost = `
 	ipset list -n | sed 's/^/ipset /'
 	ip -o link | awk '{ sub(/@.*/, "", $2); print "link", $2 }'
 	ip route | sed 's/^/route /'
-	awk '$2 != "/sys/fs/bpf" { print "mount", $2 }' /proc/mounts
+	awk '$2 != "/sys/fs/bpf" && $2 !~ "^/run/credentials/" { print "mount", $2 }' /proc/mounts
 	ps -eo comm= | grep -E '^(containerd|kubelet|kube|etcd|calico|coredns|pause|felix|bird)' | sed 's/^/process /' || true
 	find /sys/fs/cgroup -maxdepth 2 -name 'kubepods*' | sed 's/^/cgroup /'
 `
