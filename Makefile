@@ -205,12 +205,15 @@ lab-down: build ## remove the lab
 # The tests make labs of their own, beside the one of `make lab`, and remove them.
 .PHONY: e2e
 e2e: build artifacts ## run the end-to-end tests on labs of their own; RUN picks some
+.PHONY: e2e-all
+e2e-all: build artifacts ## run the long ones, too: two hours
+e2e e2e-all:
 	@if [ "$(SOURCE)" = upstream ]; then
 		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
 	fi
-	export KUBEWRIGHT_TEST_LAB=1
+	export KUBEWRIGHT_TEST_LAB=1 $(if $(filter e2e-all,$@),KUBEWRIGHT_E2E_LONG=1)
 	# Two tests at a time of those that have labs of their own; the third waits for all others.
-	go test -tags e2e -p 1 -parallel 3 -run '$(RUN)' -timeout 70m -v -count=1 ./e2e/lab ./e2e
+	go test -tags e2e -p 1 -parallel 3 -run '$(RUN)' -timeout $(if $(filter e2e-all,$@),180m,60m) -v -count=1 ./e2e/lab ./e2e
 
 # Whole bring-ups, killed again and again, and cut off from a host for a minute in one phase after the
 # other: ten kills take two and a half minutes on two cores, a phase two.
@@ -219,7 +222,7 @@ e2e-chaos: build artifacts ## kill KILLS runs of bring-ups at random moments, cu
 	@if [ "$(SOURCE)" = upstream ]; then
 		export KUBEWRIGHT_E2E_ARTIFACTS=upstream
 	fi
-	export KUBEWRIGHT_E2E_KILLS=$(KILLS) KUBEWRIGHT_E2E_DROPS=$(DROPS) KUBEWRIGHT_E2E_SEED=$(SEED)
+	export KUBEWRIGHT_E2E_LONG=1 KUBEWRIGHT_E2E_KILLS=$(KILLS) KUBEWRIGHT_E2E_DROPS=$(DROPS) KUBEWRIGHT_E2E_SEED=$(SEED)
 	go test -tags e2e -run 'TestChaos|TestConnections' -timeout 5h -v -count=1 ./e2e
 
 .PHONY: e2e-ha

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,7 +23,7 @@ import (
 func TestAddons(t *testing.T) {
 	besideOthers(t)
 	planes := 1
-	if os.Getenv("KUBEWRIGHT_E2E_LONG") != "" {
+	if all() {
 		planes = 3
 	}
 	a := &addonsLab{lab: newLab(t, labSpec{name: "e2e-addons", subnet: "10.150.0.0/24", controlPlanes: planes, workers: 2})}
@@ -38,7 +37,6 @@ func TestAddons(t *testing.T) {
 			"Autoscaling":  a.autoscaling,
 			"Volume":       a.volume,
 			"StatefulSet":  a.statefulSet,
-			"NFS":          a.nfs,
 			"Registry":     a.registry,
 			"Verify":       a.verify,
 		} {
@@ -51,6 +49,7 @@ func TestAddons(t *testing.T) {
 	t.Run("Exercises", a.exercises)
 	t.Run("Announcer", a.announcerDies)
 	t.Run("BGP", a.bgp)
+	t.Run("NFS", a.nfs)
 	t.Run("Users", a.users)
 	t.Run("Refused", a.refused)
 	t.Run("Broken", a.broken)
@@ -73,35 +72,46 @@ const (
 	nginxImage   = "docker.io/nginx/nginx-ingress:"
 )
 
-// addonsSpec is what all labs can have; the images of the ingress controllers cannot be built.
-const addonsSpec = `  addons:
-    metricsServer:
-      enabled: true
-    metallb:
+// addonLines is an addon, and what the cluster file has of it.
+type addonLines struct{ name, lines string }
+
+// addonsWanted are those that the cluster has, each before what it needs; what labs can have of them: the images of the
+// ingress controllers cannot be built.
+func addonsWanted(t testing.TB) []addonLines {
+	t.Helper()
+	all := []addonLines{
+		{"registry", "    registry: {enabled: true, size: 1Gi}\n"},
+		{"metrics-server", "    metricsServer:\n      enabled: true\n"},
+		{"local-path", "    localPath: {enabled: true}\n"},
+		{"metallb", `    metallb:
       enabled: true
       pools:
         - {name: lab, addresses: [` + addonPool + `]}
       l2:
         - {pools: [lab]}
-    localPath: {enabled: true}
-    registry: {enabled: true, size: 1Gi}
-`
-
-const ingressSpec = `    ingress: {controller: nginx, address: 10.150.0.220, preserveSourceAddress: true, workload: daemonset}
-`
-
-// wanted is what the cluster file has of addons.
-func (a *addonsLab) wanted(t testing.TB) string {
-	t.Helper()
-	if hasImage(t, nginxImage) {
-		return addonsSpec + ingressSpec
+`},
 	}
-	return addonsSpec
+	if hasImage(t, nginxImage) {
+		all = append([]addonLines{{"nginx", "    ingress: {controller: nginx, address: 10.150.0.220, preserveSourceAddress: true, workload: daemonset}\n"}}, all...)
+	}
+	return all
+}
+
+// inFile is what the cluster file has of addons; of none, nothing.
+func inFile(addons []addonLines) string {
+	if len(addons) == 0 {
+		return ""
+	}
+	text := "  addons:\n"
+	for _, addon := range addons {
+		text += addon.lines
+	}
+	return text
 }
 
 // bringUp: all addons on bare hosts, in one apply.
 func (a *addonsLab) bringUp(t *testing.T) {
-	a.edit(t, "cluster.yaml", "  kubelet:\n", a.wanted(t)+"  kubelet:\n")
+	a.edit(t, "cluster.yaml", "  kubelet:\n", inFile(addonsWanted(t))+"  kubelet:\n")
 	r := a.tool(t, "apply", "--yes").want(t, exitDone)
 	t.Logf("all addons, from bare hosts: %s", r.took)
 	a.provideImage(t)
@@ -153,7 +163,7 @@ func (a *addonsLab) refused(t *testing.T) {
 			kubewright(t, "apply", "--yes", "-f", file, "--log", debugLog(t)).want(t, exitBadInput).says(t, test.says...)
 		})
 	}
-	if gone, more := before.minus(a.snapshot(t)), a.snapshot(t).minus(before); len(gone)+len(more) > 0 {
+	if gone, more := before.minus(a.snapshot(t), ""), a.snapshot(t).minus(before, ""); len(gone)+len(more) > 0 {
 		t.Errorf("refused runs have changed the cluster: %q is gone, %q is new", gone, more)
 	}
 }
@@ -209,35 +219,35 @@ func (a *addonsLab) digestOfAnother(t *testing.T) {
 	kubewright(t, "apply", "--yes", "-f", file, "--log", debugLog(t)).want(t, exitUnhealthy).says(t, "addon local-path", "digest mismatch", "artifacts.digests")
 }
 
-// disabled: without its lines in the cluster file an addon is gone with all that is its own, and nothing else.
+// disabled: without its lines in the cluster file an addon is gone with all that is its own, and nothing else is; those
+// that are left work.
 func (a *addonsLab) disabled(t *testing.T) {
-	before := a.snapshot(t)
-	addons := before.addons()
-	for _, name := range []string{"metallb", "metrics-server", "local-path", "registry"} {
-		if !slices.Contains(addons, name) {
-			t.Errorf("no object is labelled as of the addon %s", name)
+	addons := addonsWanted(t)
+	for i, addon := range addons {
+		before := a.snapshot(t)
+		a.edit(t, "cluster.yaml", inFile(addons[i:]), inFile(addons[i+1:]))
+		r := a.tool(t, "apply", "--yes").want(t, exitDone)
+		a.wantEmptyPlan(t)
+		after := a.snapshot(t)
+		own := 0
+		for key, object := range before {
+			if !object.of(addon.name) {
+				continue
+			}
+			own++
+			if _, there := after[key]; there {
+				t.Errorf("%s is left of the addon %s", key, addon.name)
+			}
 		}
-	}
-	a.edit(t, "cluster.yaml", a.wanted(t), "")
-	a.tool(t, "apply", "--yes").want(t, exitDone)
-	a.wantEmptyPlan(t)
-	after := a.snapshot(t)
-	for key, object := range after {
-		if object.addon != "" && !core(object.addon) {
-			t.Errorf("%s is left of the addon %s", key, object.addon)
+		if own < 2 { // its record, and something to install
+			t.Errorf("the addon %s had %d objects", addon.name, own)
 		}
-		if strings.HasPrefix(object.name, "kubewright-addon-") && !core(strings.TrimPrefix(object.name, "kubewright-addon-")) {
-			t.Errorf("the record %s is left", object.name)
+		if gone := before.minus(after, addon.name); len(gone) > 0 {
+			t.Errorf("what is not of %s is gone with it: %s", addon.name, strings.Join(gone, ", "))
 		}
+		t.Logf("%s is disabled after %s: %d objects", addon.name, r.took, own)
 	}
-	if gone := before.minus(after); len(gone) > 0 {
-		t.Errorf("what is no addon's is gone with them: %s", strings.Join(gone, ", "))
-	}
-}
-
-// core tells whether no cluster is without an addon.
-func core(addon string) bool {
-	return slices.Contains([]string{"kube-proxy", "calico", "flannel", "coredns"}, addon)
+	a.tool(t, "verify", "--quick", "--patience", "1m").want(t, exitDone)
 }
 
 // variant writes the lab's cluster file with a change under another name, and returns its path.
@@ -283,6 +293,9 @@ type seen struct {
 	fleeting               bool // it comes and goes with others, by itself
 }
 
+// of tells whether it is an addon's, or the record of it.
+func (o seen) of(addon string) bool { return o.addon == addon || o.name == "kubewright-addon-"+addon }
+
 // objects are those in the cluster, by kind, name and UID.
 type objects map[string]seen
 
@@ -326,28 +339,20 @@ func fleeting() []string {
 	return []string{"Event", "Lease", "PersistentVolume", "IPAddress", "CSINode", "BlockAffinity", "IPAMBlock", "IPAMHandle"}
 }
 
-// addons are the names of those that have objects.
-func (o objects) addons() []string {
-	names := map[string]bool{}
-	for _, object := range o {
-		names[object.addon] = true
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-// minus are the objects that are not in other, without those of addons, of what goes with their namespaces, and of what
-// comes and goes by itself.
-func (o objects) minus(other objects) []string {
+// minus are the objects that are not in other, without those of an addon ("": of none), of what goes with its namespaces
+// and with those of tests, and of what comes and goes by itself.
+func (o objects) minus(other objects, addon string) []string {
 	namespaces := map[string]bool{}
 	for key, object := range o {
-		if strings.HasPrefix(key, "Namespace ") && (object.addon != "" || strings.HasPrefix(object.name, "e2e-") || strings.HasPrefix(object.name, "kubewright-verify-")) {
+		own := addon != "" && object.of(addon) || strings.HasPrefix(object.name, "e2e-") || strings.HasPrefix(object.name, "kubewright-verify-")
+		if strings.HasPrefix(key, "Namespace ") && own {
 			namespaces[object.name] = true
 		}
 	}
 	var lost []string
 	for key, object := range o {
 		_, there := other[key]
-		own := object.addon != "" || strings.HasPrefix(object.name, "kubewright-addon-") || namespaces[object.namespace] || namespaces[object.name]
+		own := addon != "" && object.of(addon) || namespaces[object.namespace] || namespaces[object.name]
 		if !there && !own && !object.fleeting {
 			lost = append(lost, key)
 		}

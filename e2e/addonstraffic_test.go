@@ -175,7 +175,7 @@ func (a *addonsLab) bgp(t *testing.T) {
 	nodes := a.nodes(t)
 	router := nodes[len(nodes)-1]
 	a.edit(t, "inventory.yaml", fmt.Sprintf("  - name: %s\n    address: %s\n    roles: [worker]\n", router.Name, router.Address), "")
-	a.carry(t, router.Name, bird)
+	a.carry(t, router.Name, bird, "/root/bird")
 	var config strings.Builder
 	fmt.Fprintf(&config, "router id %s;\nprotocol device {}\nprotocol kernel { merge paths on; ipv4 { export all; }; }\n", router.Address)
 	for _, n := range nodes[:len(nodes)-1] {
@@ -183,7 +183,7 @@ func (a *addonsLab) bgp(t *testing.T) {
 	}
 	a.on(t, router.Name, "mkdir -p /run/bird && cat >/root/bird.conf <<'CONF'\n"+config.String()+"CONF\nsystemd-run --quiet --unit=bird /root/bird/run -f -c /root/bird.conf -s /run/bird.ctl")
 
-	before := a.wanted(t)
+	before := inFile(addonsWanted(t))
 	with := strings.Replace(before, "        - {name: lab, addresses: ["+addonPool+"]}\n", "        - {name: lab, addresses: ["+addonPool+"]}\n        - {name: routed, onRequest: true, addresses: ["+routedPool+"]}\n", 1)
 	with = strings.Replace(with, "        - {pools: [lab]}\n", `        - {pools: [lab]}
       bgp:
@@ -224,9 +224,8 @@ func (a *addonsLab) bgp(t *testing.T) {
 	})
 }
 
-// carry brings a program of this machine, with the libraries that it needs, to a host, where it is run by
-// /root/bird/run.
-func (a *addonsLab) carry(t testing.TB, host, program string) {
+// carry brings a program of this machine, with the libraries that it needs, into a folder of a host, where `run` starts it.
+func (a *addonsLab) carry(t testing.TB, host, program, dir string) {
 	t.Helper()
 	libraries, err := exec.CommandContext(t.Context(), "ldd", program).Output()
 	if err != nil {
@@ -242,7 +241,7 @@ func (a *addonsLab) carry(t testing.TB, host, program string) {
 			loader = filepath.Base(word)
 		}
 	}
-	script := fmt.Sprintf("#!/bin/sh\nexec /root/bird/%s --library-path /root/bird /root/bird/%s \"$@\"\n", loader, filepath.Base(program))
+	script := fmt.Sprintf("#!/bin/sh\nexec %[1]s/%[2]s --library-path %[1]s %[1]s/%[3]s \"$@\"\n", dir, loader, filepath.Base(program))
 	packedFiles := []packed{{"run", 0o755, []byte(script)}}
 	for _, file := range files {
 		content, err := exec.CommandContext(t.Context(), "cat", file).Output()
@@ -251,8 +250,8 @@ func (a *addonsLab) carry(t testing.TB, host, program string) {
 		}
 		packedFiles = append(packedFiles, packed{filepath.Base(file), 0o755, content})
 	}
-	a.on(t, host, "mkdir -p /root/bird")
-	if _, err := a.ssh(t.Context(), host, bytes.NewReader(tarball(t, packedFiles...)), "tar", "-xf", "-", "-C", "/root/bird"); err != nil {
+	a.on(t, host, "mkdir -p "+dir)
+	if _, err := a.ssh(t.Context(), host, bytes.NewReader(tarball(t, packedFiles...)), "tar", "-xf", "-", "-C", dir); err != nil {
 		t.Fatal(err)
 	}
 }

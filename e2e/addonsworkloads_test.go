@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,17 +192,117 @@ func (a *addonsLab) statefulSet(t *testing.T) {
 	}
 }
 
-// nfs: volumes of an NFS server are mounted by nodes, where the kernel can.
+// nfs: pods on two nodes have one folder of a server outside the cluster, which is this machine, and it goes with its
+// claim; a folder that was there before is a volume, too, and stays.
 func (a *addonsLab) nfs(t *testing.T) {
-	systems, err := os.ReadFile("/proc/filesystems")
+	for _, module := range []string{"nfs", "nfsd"} {
+		if _, err := exec.CommandContext(t.Context(), "modprobe", module).CombinedOutput(); err != nil && !fileSystem(t, module) {
+			t.Skipf("the kernel of this machine, which is that of the nodes, has no NFS: there is no module %s", module)
+		}
+	}
+	for _, program := range []string{"exportfs", "rpc.nfsd", "mount.nfs"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("there is no %s on this machine: Debian's package nfs-kernel-server brings it", program)
+		}
+	}
+	needsImage(t, "registry.k8s.io/sig-storage/nfs-subdir-external-provisioner:")
+	mount, err := exec.LookPath("mount.nfs")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(systems), "nfs") {
-		t.Skip("the kernel of this machine, which is that of the nodes, has no NFS: /proc/filesystems does not name it")
+	for _, n := range a.nodes(t) {
+		a.carry(t, n.Name, mount, "/root/nfs")
+		a.on(t, n.Name, "ln -sf /root/nfs/run /usr/sbin/mount.nfs && ln -sf mount.nfs /usr/sbin/mount.nfs4")
 	}
-	needsImage(t, "registry.k8s.io/sig-storage/nfs-subdir-external-provisioner:")
-	t.Skip("no NFS server is among what labs have")
+	const server, clients = "10.150.0.1", "10.150.0.0/24"
+	folder := a.exported(t, clients)
+	if err := os.Mkdir(filepath.Join(folder, "old"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "old", "note"), []byte("of old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := inFile(addonsWanted(t))
+	with := before + "    nfs: {enabled: true, server: " + server + ", path: " + folder +
+		", volumes: [{name: old, path: " + folder + "/old, capacity: 1Gi, readOnly: true}]}\n"
+	a.edit(t, "cluster.yaml", before, with)
+	a.tool(t, "apply", "--yes").want(t, exitDone)
+	a.wantEmptyPlan(t)
+
+	ns := a.cluster.namespace(t)
+	shared, old := claim("shared"), claim("old")
+	for class, wish := range map[string]*corev1.PersistentVolumeClaim{"nfs": &shared, "": &old} {
+		wish.Spec.StorageClassName = &class
+		wish.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+	}
+	old.Spec.VolumeName = "old"
+	claims := a.cluster.client.CoreV1().PersistentVolumeClaims(ns)
+	pods := map[string]*corev1.Pod{}
+	for _, wish := range []*corev1.PersistentVolumeClaim{&shared, &old} {
+		if _, err := claims.Create(t.Context(), wish, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range []string{"worker1", "worker2"} {
+			spec := withData("data")
+			spec.NodeName = node
+			spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: wish.Name}}}}
+			name := wish.Name + "-" + node
+			pods[name] = a.cluster.start(t, ns, name, spec)
+		}
+	}
+	a.keep(t, pods["shared-worker1"], "note", "for both")
+	for name, want := range map[string]string{"shared-worker1": "for both", "shared-worker2": "for both", "old-worker1": "of old", "old-worker2": "of old"} {
+		a.cluster.wantAnswer(t, pods[name], fileURL(pods[name], "note"), want)
+		a.cluster.deletePod(t.Context(), t, pods[name])
+	}
+	for _, name := range []string{"shared", "old"} {
+		if err := claims.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, podTimeout, "the folder of the claim to go, and that of old to stay", func(context.Context) error {
+		left, err := os.ReadDir(folder)
+		if err == nil && (len(left) != 1 || left[0].Name() != "old") {
+			err = fmt.Errorf("there are %v", left)
+		}
+		return err
+	})
+	a.edit(t, "cluster.yaml", with, before)
+	a.tool(t, "apply", "--yes").want(t, exitDone)
+	a.wantEmptyPlan(t)
+}
+
+// exported is a new folder that this machine exports until the test ends.
+func (a *addonsLab) exported(t testing.TB, clients string) string {
+	t.Helper()
+	folder := t.TempDir()
+	if err := os.Chmod(folder, 0o777); err != nil { //nolint:gosec // pods write there, as whoever they are
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{
+		{"systemctl", "start", "nfs-server.service"},
+		{"exportfs", "-o", "rw,no_root_squash,no_subtree_check,insecure,fsid=1", clients + ":" + folder},
+	} {
+		if out, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, out)
+		}
+	}
+	afterwards(t, func(t testing.TB) {
+		if out, err := exec.CommandContext(t.Context(), "exportfs", "-u", clients+":"+folder).CombinedOutput(); err != nil {
+			t.Errorf("exportfs -u: %v\n%s", err, out)
+		}
+	})
+	return folder
+}
+
+// fileSystem tells whether the kernel has a file system.
+func fileSystem(t testing.TB, name string) bool {
+	t.Helper()
+	all, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Contains(strings.Fields(string(all)), name)
 }
 
 // registry: an image is built, pushed from a node to the registry in the cluster, and runs from there.

@@ -28,6 +28,7 @@ const (
 // that an undisturbed run would have made: one authority, nothing left to plan, no half-written file.
 // The moments are random, and made again by KUBEWRIGHT_E2E_SEED.
 func TestChaos(t *testing.T) {
+	long(t)
 	besideOthers(t)
 	kills, seed := chaosNumber(t, "KUBEWRIGHT_E2E_KILLS", chaosKills), chaosNumber(t, "KUBEWRIGHT_E2E_SEED", int(time.Now().UnixNano()))
 	t.Logf("KUBEWRIGHT_E2E_KILLS=%d KUBEWRIGHT_E2E_SEED=%d", kills, seed)

@@ -19,12 +19,13 @@ import (
 const (
 	// dropFor is how long the connections to a host are cut off: longer than it takes to notice.
 	dropFor = time.Minute
-	// dropsInCI is in how many phases that is tried where KUBEWRIGHT_E2E_DROPS says nothing.
-	dropsInCI = 1
+	// dropsUntold is in how many phases that is tried where KUBEWRIGHT_E2E_DROPS says nothing.
+	dropsUntold = 1
 )
 
 // Hosts whose connections drop, for a while or for good, or that reboot while they are changed.
 func TestConnections(t *testing.T) {
+	long(t)
 	besideOthers(t)
 	l := newLab(t, labSpec{name: "e2e-connections", subnet: "10.127.0.0/24", controlPlanes: 1, workers: 2})
 	t.Run("Dropped", func(t *testing.T) { dropped(t, l) })
@@ -38,7 +39,7 @@ func dropped(t *testing.T, l *lab) {
 	seed := chaosNumber(t, "KUBEWRIGHT_E2E_SEED", int(time.Now().UnixNano()))
 	random := rand.New(rand.NewPCG(uint64(seed), 1))
 	phases, _ := l.phasesToRun(t)
-	drops := min(chaosNumber(t, "KUBEWRIGHT_E2E_DROPS", dropsInCI), len(phases))
+	drops := min(chaosNumber(t, "KUBEWRIGHT_E2E_DROPS", dropsUntold), len(phases))
 	t.Logf("KUBEWRIGHT_E2E_DROPS=%d KUBEWRIGHT_E2E_SEED=%d", drops, seed)
 	picked := random.Perm(len(phases))[:drops]
 	slices.Sort(picked)

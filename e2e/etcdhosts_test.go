@@ -15,6 +15,7 @@ import (
 // Three members of etcd on hosts of their own, which are no nodes, beside two control planes that have
 // no member.
 func TestEtcdHosts(t *testing.T) {
+	long(t)
 	besideOthers(t)
 	l := newLab(t, labSpec{name: "e2e-etcd", subnet: "10.134.0.0/24", controlPlanes: 2, etcd: 3, workers: 1})
 	d := &etcdHosts{lab: l, bare: map[string][]string{}}

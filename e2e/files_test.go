@@ -35,6 +35,7 @@ const (
 // A disk that is filled in the middle of a run makes the run fail with the host's name, nothing
 // half written gets a final name, and once there is room the same command goes on.
 func TestFullDisk(t *testing.T) {
+	long(t)
 	for _, tc := range []struct{ name, folder, trigger, found string }{
 		{"Upload", "/tmp", "/tmp/kubewright-*", "a full disk is reported as a plain failure"}, // which is all that SFTP says
 		{"Install", "/var/lib", "/var/lib/kubewright/cache", "No space left on device"},

@@ -19,6 +19,7 @@ const (
 // control planes by learners that are promoted, opened with the key of the uploaded authorities. A wrong key
 // leaves a machine on which join works. Taken over by apply, the first members are told of the last.
 func TestJoinControlPlanes(t *testing.T) {
+	long(t)
 	besideOthers(t)
 	m := initiated{newLab(t, labSpec{name: "e2e-joins", subnet: "10.145.0.0/24", controlPlanes: 3, workers: 2})}
 	m.prepare(t)

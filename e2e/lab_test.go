@@ -126,13 +126,16 @@ func (l *lab) down(ctx context.Context) error {
 	return os.RemoveAll(l.dir)
 }
 
-// long skips a test that has several control planes for itself for minutes, unless such are asked for.
+// long skips what takes minutes and tells seldom what the other tests do not, unless it is asked for.
 func long(t *testing.T) {
 	t.Helper()
-	if os.Getenv("KUBEWRIGHT_E2E_LONG") == "" {
-		t.Skip("it takes minutes on a lab of its own: `make e2e-ha`, or KUBEWRIGHT_E2E_LONG=1")
+	if !all() {
+		t.Skip("it takes minutes: `make e2e-all`, or KUBEWRIGHT_E2E_LONG=1")
 	}
 }
+
+// all tells whether the long tests are asked for, too.
+func all() bool { return os.Getenv("KUBEWRIGHT_E2E_LONG") != "" }
 
 // newLab makes a lab for one test, and removes it when the test ends.
 func newLab(t *testing.T, s labSpec) *lab {

@@ -102,6 +102,7 @@ func TestRebootedNode(t *testing.T) {
 // The pods of a node that is gone come back elsewhere. A host that is switched on again becomes
 // a node again by itself.
 func TestDeletedNode(t *testing.T) {
+	long(t)
 	c := shared.cluster(t)
 	ns := c.namespace(t)
 	c.deploy(t, ns, "web", 3, serverSpec())

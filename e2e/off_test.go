@@ -14,6 +14,7 @@ import (
 // A worker can be added while another one is off: to a run that is limited to it the other is a notice, and
 // to one that is not, a failure in the end, after all that does not need it was done.
 func TestNewWorkerWhileAnotherIsOff(t *testing.T) {
+	long(t)
 	c := shared.cluster(t)
 	c.wantEmptyPlan(t)
 	victim := c.workers(t)[0]

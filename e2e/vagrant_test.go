@@ -19,10 +19,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// `vagrant up` makes machines and a cluster of them, and `vagrant destroy` leaves nothing; in the long run both work
+// `vagrant up` makes machines and a cluster of them, and `vagrant destroy` leaves nothing; both work
 // again. On every machine the first interface has the address 10.0.2.15, and what leaves by the
 // default route leaves with it, as with VirtualBox: the cluster has to do with the private network.
 func TestVagrant(t *testing.T) {
+	long(t)
 	besideOthers(t)
 	v := newVagrant(t)
 
@@ -39,10 +40,6 @@ func TestVagrant(t *testing.T) {
 
 	v.run(t, "destroy", "-f").want(t, exitDone)
 	v.wantNothing(t)
-	if os.Getenv("KUBEWRIGHT_E2E_LONG") == "" {
-		t.Log("that it works again is tried with KUBEWRIGHT_E2E_LONG=1: it takes two minutes more")
-		return
-	}
 	v.env = append(v.env, "WORKERS=1")
 	v.run(t, "up", "--provider=docker").want(t, exitDone).says(t, "The cluster is up")
 	v.wantNodes(t, map[string]string{"cp1": "10.144.0.11", "worker1": "10.144.0.21"})
