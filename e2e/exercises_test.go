@@ -4,10 +4,10 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -71,11 +71,11 @@ type beginner struct {
 	cluster *cluster
 	dir     string // has bin, with the programs, and vagrant, where commands are run
 	env     []string
+	vagrant string // the shell function that the README has for those without Vagrant
 }
 
 // beginner puts the programs of the README into a folder: kubectl as every machine has it, podman for
-// docker where it is what there is, and a vagrant that logs in to the lab. Beside it is the folder of the
-// README, in which the lab is where Vagrant's would be.
+// docker where it is what there is. Beside it is the folder of the README, in which the lab is where Vagrant's would be.
 func (c *cluster) beginner(t *testing.T) beginner {
 	t.Helper()
 	dir := t.TempDir()
@@ -110,18 +110,12 @@ func (c *cluster) beginner(t *testing.T) beginner {
 			t.Fatal(err)
 		}
 	}
-	write("bin/vagrant", fmt.Sprintf(`#!/bin/sh
-# vagrant ssh NAME [--no-tty] -c COMMAND
-set -eu
-[ "$1" = ssh ]
-name=$2
-shift 2
-if [ "$1" = --no-tty ]; then shift; fi
-[ "$1" = -c ]
-exec '%s' lab --dir '%s' ssh "$name" -- "$2"
-`, path, lab), 0o755)
 	write("kubeconfig", c.tool(t, "kubeconfig").want(t, exitDone).stdout, 0o600)
-	return beginner{cluster: c, dir: dir, env: append(os.Environ(),
+	function := regexp.MustCompile(`vagrant\(\) \{ .* \}`).FindString(textOf(t, filepath.Join("..", "README.md")))
+	if function == "" {
+		t.Fatal("README.md does not say how the exercises are done without Vagrant")
+	}
+	return beginner{cluster: c, dir: dir, vagrant: function, env: append(os.Environ(),
 		"PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "KUBECONFIG="+filepath.Join(dir, "kubeconfig"))}
 }
 
@@ -144,7 +138,7 @@ func (b beginner) in(t *testing.T, namespace string) beginner {
 // do runs an exercise, all its blocks in one shell, in the folder of the README.
 func (b beginner) do(t *testing.T, e vagrant.Exercise) {
 	const mark = "@@ the end of a block\n"
-	script := "exec 2>&1\n"
+	script := "exec 2>&1\n" + b.vagrant + "\n"
 	for _, s := range e.Steps {
 		script += s.Commands + "printf '\\n" + strings.TrimSpace(mark) + "\\n'\n"
 	}
