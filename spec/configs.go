@@ -5,17 +5,15 @@ import (
 	"reflect"
 	"slices"
 
-	kubeproxy "k8s.io/kube-proxy/config/v1alpha1"
-	kubelet "k8s.io/kubelet/config/v1beta1"
-
+	"kubewright/spec/componentconfig"
 	"kubewright/spec/strict"
 )
 
 // configs checks the configuration that is merged into the kubelet's and kube-proxy's: fields
 // that Kubernetes does not know, and fields that follow from something else in the cluster.
 func (v *validator) configs() {
-	v.config(at("kubelet", "config"), v.spec.Kubelet.Config, ownedKubeletFields(), reflect.TypeFor[kubelet.KubeletConfiguration]())
-	v.config(at("kubeProxy", "config"), v.spec.KubeProxy.Config, ownedKubeProxyFields(), reflect.TypeFor[kubeproxy.KubeProxyConfiguration]())
+	v.config(at("kubelet", "config"), v.spec.Kubelet.Config, ownedKubeletFields(), reflect.TypeFor[componentconfig.KubeletConfiguration]())
+	v.config(at("kubeProxy", "config"), v.spec.KubeProxy.Config, ownedKubeProxyFields(), reflect.TypeFor[componentconfig.KubeProxyConfiguration]())
 }
 
 func (v *validator) config(where strict.Path, config map[string]any, owned map[string]string, t reflect.Type) {

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"time"
 
-	kubelet "k8s.io/kubelet/config/v1beta1"
 	"sigs.k8s.io/yaml"
+
+	"kubewright/spec/componentconfig"
 )
 
 // Taint is put on a node when it registers.
@@ -47,7 +48,7 @@ func KubeletConfig(d KubeletConfigData) ([]byte, error) {
 		"staticPodPath":            "the control plane's manifests are written there",
 	})
 	if err == nil {
-		err = yaml.UnmarshalStrict(out, &kubelet.KubeletConfiguration{})
+		err = yaml.UnmarshalStrict(out, &componentconfig.KubeletConfiguration{})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kubelet configuration: %w", err)

@@ -9,8 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	kubeproxy "k8s.io/kube-proxy/config/v1alpha1"
 	"sigs.k8s.io/yaml"
+
+	"kubewright/spec/componentconfig"
 )
 
 // KubeProxyData is what kube-proxy depends on.
@@ -74,7 +75,7 @@ func KubeProxyConfig(d KubeProxyData) ([]byte, error) {
 		"hostnameOverride": "it is the name of the node, different on each",
 	})
 	if err == nil {
-		err = yaml.UnmarshalStrict(out, &kubeproxy.KubeProxyConfiguration{})
+		err = yaml.UnmarshalStrict(out, &componentconfig.KubeProxyConfiguration{})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kube-proxy configuration: %w", err)
