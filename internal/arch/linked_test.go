@@ -20,6 +20,10 @@ var unlinked = []struct {
 		[]string{"k8s.io/component-base/...", "k8s.io/kubelet/...", "k8s.io/kube-proxy/..."},
 		"a registry of metrics is filled and collects from the runtime: the configurations are in spec/componentconfig",
 	},
+	{
+		[]string{"github.com/google/go-containerregistry/...", "github.com/docker/..."},
+		"a second library for registries, with the configuration of Docker's client and its compression: one is enough",
+	},
 }
 
 // TestLinked holds what the go command would link against the list.

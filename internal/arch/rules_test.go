@@ -109,8 +109,14 @@ var rules = []rule{
 	{
 		who:     []string{"..."},
 		except:  []string{"internal/manifest"},
-		mustNot: []string{"helm.sh/helm/...", "oras.land/oras-go/..."},
-		why:     "one package renders the charts that users bring, and reaches for them into OCI registries",
+		mustNot: []string{"helm.sh/helm/..."},
+		why:     "one package renders the charts that users bring",
+	},
+	{
+		who:     []string{"..."},
+		except:  []string{"internal/manifest", "internal/kube"},
+		mustNot: []string{"oras.land/oras-go/..."},
+		why:     "two packages reach into OCI registries: for the charts that users bring, and to try the registry of a cluster",
 	},
 	{
 		who:     []string{"..."},

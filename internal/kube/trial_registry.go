@@ -6,21 +6,23 @@ import (
 	"context"
 	"debug/elf"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
 // RegistryTrial is what is to be known of a registry in the cluster to try it.
@@ -37,7 +39,8 @@ func (t *trial) registry(ctx context.Context) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
-	reference, err := name.NewTag(t.in.Registry.Host + "/kubewright-verify:" + t.namespace)
+	reference := t.in.Registry.Host + "/kubewright-verify:" + t.namespace
+	repository, err := remote.NewRepository(reference)
 	if err != nil {
 		return "", err
 	}
@@ -45,26 +48,22 @@ func (t *trial) registry(ctx context.Context) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
-	options := func(ctx context.Context) []remote.Option {
-		return []remote.Option{remote.WithContext(ctx), remote.WithTransport(through), remote.WithRetryBackoff(remote.Backoff{Steps: 1})}
-	}
-	if err := persist(ctx, "push "+reference.Name(), func(ctx context.Context) error {
-		return remote.WriteIndex(reference, images, options(ctx)...)
-	}); err != nil {
+	repository.Client = &auth.Client{Client: &http.Client{Transport: through}}
+	if err := persist(ctx, "push "+reference, func(ctx context.Context) error { return push(ctx, repository, images) }); err != nil {
 		return "", err
 	}
 	defer func() {
 		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
 		defer cancel()
-		err = errors.Join(err, forget(reference, images, options(tidy)))
+		err = errors.Join(err, forget(tidy, repository, images))
 	}()
 	pod := t.pod("registry")
-	pod.Spec.Containers[0].Image, pod.Spec.Containers[0].ImagePullPolicy = reference.Name(), corev1.PullAlways
+	pod.Spec.Containers[0].Image, pod.Spec.Containers[0].ImagePullPolicy = reference, corev1.PullAlways
 	ended, err := t.finish(ctx, pod)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s was pushed, and a pod on %s has run it", reference.Name(), ended.Spec.NodeName), nil
+	return fmt.Sprintf("%s was pushed, and a pod on %s has run it", reference, ended.Spec.NodeName), nil
 }
 
 // registryTransport leads to the service of the registry through a host, whatever is asked for.
@@ -81,53 +80,76 @@ func (t *trial) registryTransport() (http.RoundTripper, error) {
 	}}, nil
 }
 
-// forget deletes the manifests that were pushed, and with them the tag. What they refer to is left to the
-// registry's garbage collection. One that lets nobody delete keeps them.
-func forget(tag name.Tag, images v1.ImageIndex, options []remote.Option) error {
-	digest, err := images.Digest()
-	if err != nil {
-		return err
-	}
-	err = remote.Delete(tag.Context().Digest(digest.String()), options...)
-	var answer *transport.Error
-	if errors.As(err, &answer) && answer.StatusCode == http.StatusMethodNotAllowed {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("delete %s again: %w", tag.Name(), err)
+// part is something that a registry keeps.
+type part struct {
+	ocispec.Descriptor
+	data []byte
+}
+
+// push pushes the parts of an image, of which the last gets the tag.
+func push(ctx context.Context, repository *remote.Repository, parts []part) error {
+	for i, p := range parts {
+		var err error
+		if i == len(parts)-1 {
+			err = repository.PushReference(ctx, p.Descriptor, bytes.NewReader(p.data), repository.Reference.Reference)
+		} else {
+			err = repository.Push(ctx, p.Descriptor, bytes.NewReader(p.data))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// programImages is an image for every architecture, with a program that ends well and does nothing else. The label
-// makes it one that no node has yet.
-func programImages(label string) (v1.ImageIndex, error) {
-	var index v1.ImageIndex = empty.Index
-	for arch, program := range programs() {
-		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(program)), nil })
-		if err != nil {
-			return nil, err
-		}
-		image, err := mutate.AppendLayers(empty.Image, layer)
-		if err != nil {
-			return nil, err
-		}
-		config, err := image.ConfigFile()
-		if err != nil {
-			return nil, err
-		}
-		config = config.DeepCopy()
-		config.OS, config.Architecture = "linux", arch
-		config.Config.Entrypoint = []string{"/" + programName}
-		config.Config.Labels = map[string]string{TrialLabel: label}
-		if image, err = mutate.ConfigFile(image, config); err != nil {
-			return nil, err
-		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
-		})
+// forget deletes the last of the parts that were pushed, and with it the tag. What it refers to is left to the
+// registry's garbage collection. One that lets nobody delete keeps it.
+func forget(ctx context.Context, repository *remote.Repository, parts []part) error {
+	err := repository.Delete(ctx, parts[len(parts)-1].Descriptor)
+	var answer *errcode.ErrorResponse
+	if errors.As(err, &answer) && answer.StatusCode == http.StatusMethodNotAllowed {
+		return nil
 	}
-	return index, nil
+	if err != nil {
+		return fmt.Errorf("delete %s again: %w", repository.Reference, err)
+	}
+	return nil
+}
+
+// programImages are the parts of an image for every architecture, with a program that ends well and does nothing
+// else, each after those that it names. The label makes it one that no node has yet.
+func programImages(label string) ([]part, error) {
+	var parts []part
+	var bad []error
+	add := func(mediaType string, object any) ocispec.Descriptor {
+		data, isData := object.([]byte)
+		if !isData {
+			var err error
+			data, err = json.Marshal(object)
+			bad = append(bad, err)
+		}
+		p := part{content.NewDescriptorFromBytes(mediaType, data), data}
+		parts = append(parts, p)
+		return p.Descriptor
+	}
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
+	programs := programs()
+	for _, arch := range slices.Sorted(maps.Keys(programs)) {
+		layer := add(ocispec.MediaTypeImageLayer, programs[arch])
+		platform := ocispec.Platform{OS: "linux", Architecture: arch}
+		config := add(ocispec.MediaTypeImageConfig, ocispec.Image{
+			Platform: platform,
+			Config:   ocispec.ImageConfig{Entrypoint: []string{"/" + programName}, Labels: map[string]string{TrialLabel: label}},
+			RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}},
+		})
+		image := add(ocispec.MediaTypeImageManifest, ocispec.Manifest{
+			Versioned: index.Versioned, MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: []ocispec.Descriptor{layer},
+		})
+		image.Platform = &platform
+		index.Manifests = append(index.Manifests, image)
+	}
+	add(ocispec.MediaTypeImageIndex, index)
+	return parts, errors.Join(bad...)
 }
 
 const programName = "succeed"
