@@ -218,7 +218,7 @@ func (s *Session) applyCluster(ctx context.Context, w walk) (err error) {
 			continue
 		}
 		scope := s.scope()
-		failed := done.awaitBarriers(ctx, []plan.Phase{p})
+		failed := s.awaitBarriers(ctx, clusterHost, []plan.Phase{p}, done)
 		if p.PerHost && failed != nil && ctx.Err() == nil {
 			scope = slices.DeleteFunc(scope, func(h inventory.Host) bool { return done.failed(p, h.Name) })
 		}
@@ -237,9 +237,12 @@ func (s *Session) applyCluster(ctx context.Context, w walk) (err error) {
 }
 
 // applyPhase runs one phase that is about the API, for the hosts in scope.
-func (s *Session) applyPhase(ctx context.Context, p plan.Phase, scope []inventory.Host) error {
+func (s *Session) applyPhase(ctx context.Context, p plan.Phase, scope []inventory.Host) (err error) {
 	start := s.Now()
 	s.emit(report.Event{Kind: report.PhaseStarted, Phase: p.Name})
+	defer func() {
+		s.emit(report.Event{Kind: report.PhaseDone, Phase: p.Name, Duration: s.Now().Sub(start), Err: err})
+	}()
 	if p.Waits != nil {
 		if err := s.awaitAll(ctx, p.Name, clusterHost, p.Waits(s.Cluster, scope)); err != nil {
 			return err
@@ -269,7 +272,6 @@ func (s *Session) applyPhase(ctx context.Context, p plan.Phase, scope []inventor
 			return err
 		}
 	}
-	s.emit(report.Event{Kind: report.PhaseDone, Phase: p.Name, Duration: s.Now().Sub(start)})
 	return nil
 }
 
@@ -288,7 +290,7 @@ func (s *Session) putObjects(ctx context.Context, p plan.Phase, objects []kube.O
 
 // insist does something with an API server, and does it again, with another one if need be, while that cannot be
 // asked for the moment.
-func (s *Session) insist(ctx context.Context, p plan.Phase, do func(context.Context, *kube.Client) error) error {
+func (s *Session) insist(ctx context.Context, p plan.Phase, do func(context.Context, *kube.Client) error) (err error) {
 	client, err := s.client("")
 	if err != nil {
 		return err
@@ -296,6 +298,8 @@ func (s *Session) insist(ctx context.Context, p plan.Phase, do func(context.Cont
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
 	said := ""
+	var wait *pending
+	defer func() { wait.done(err) }()
 	for {
 		err := do(ctx, client)
 		if !kube.Transient(err) && !passing(err) {
@@ -303,7 +307,10 @@ func (s *Session) insist(ctx context.Context, p plan.Phase, do func(context.Cont
 		}
 		if said != err.Error() {
 			said = err.Error()
-			s.emit(report.Event{Kind: report.Waiting, Phase: p.Name, Message: "the API server, to try again: " + said})
+			if wait == nil {
+				wait = s.waitFor(clusterHost, p.Name, "the API server, to try again")
+			}
+			wait.say(said)
 		}
 		pause(ctx, reconnectInterval)
 		if ctx.Err() != nil {

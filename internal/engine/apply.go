@@ -51,25 +51,33 @@ func (s *Session) walk(ctx context.Context, w walk) error {
 	w.done = newLatches(s.Phases, w.hosts)
 	var mu sync.Mutex
 	var errs []error
-	fail := func(err error) {
+	var last string
+	through := func(host string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = host
 		if err != nil {
-			mu.Lock()
 			errs = append(errs, err)
-			mu.Unlock()
 		}
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { fail(s.applyCluster(ctx, w)) })
+	var hosts *pending
+	wg.Go(func() {
+		err := s.applyCluster(ctx, w)
+		hosts = s.waitFor(clusterHost, "", "all hosts to be through")
+		through(clusterHost, err)
+	})
 	for _, m := range w.hosts {
 		wg.Go(func() {
 			m.err = s.applyHost(ctx, m, w)
 			if m.err != nil {
 				s.emit(report.Event{Kind: report.HostFailed, Host: m.Name, Err: m.err})
 			}
-			fail(m.err)
+			through(m.Name, m.err)
 		})
 	}
 	wg.Wait()
+	hosts.doneAfter(last, "")
 	if len(errs) > 0 {
 		s.emit(report.Event{Kind: report.Notice, Message: outcome(w.hosts)})
 	}
@@ -111,7 +119,7 @@ func (s *Session) applyHost(ctx context.Context, m *member, w walk) (err error) 
 		if !slices.ContainsFunc(segments[i:], func(left []plan.Phase) bool { return left[0].Rolling }) {
 			s.rollout.end(m.Name) // nothing is left for which others might wait
 		}
-		if err := w.done.awaitBarriers(ctx, segment); err != nil {
+		if err := s.awaitBarriers(ctx, m.Name, segment, w.done); err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: segment[0].Name, Err: fmt.Errorf("not begun: %w", err)}
 		}
 		names := w.phasesToRun(segment)

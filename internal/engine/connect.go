@@ -124,13 +124,19 @@ func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 		}
 	}
 	gate := newGate(s.wanted())
-	s.each(s.hosts, func(m *member) {
+	all := s.waitFor(clusterHost, "", "all hosts to be looked at")
+	last := s.each(s.hosts, func(m *member) {
 		m.err = s.connect(ctx, m)
 		lock := func() error {
 			_, err := s.keepLock(ctx, m)
 			return err
 		}
-		if gate.pass(m, lock) && m.err == nil {
+		first := s.waitFor(m.Name, "", "the first host, which is locked before all others")
+		free, by := gate.pass(m, lock)
+		if by != nil {
+			first.doneAfter(by.Name, "")
+		}
+		if free && m.err == nil {
 			m.err = lock()
 		}
 		switch {
@@ -145,6 +151,7 @@ func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 			s.emit(report.Event{Kind: report.HostFailed, Host: m.Name, Err: m.err})
 		}
 	})
+	all.doneAfter(last, "")
 	return s
 }
 
@@ -177,14 +184,21 @@ func (s *Session) member(name string) *member {
 	return s.hosts[i]
 }
 
-// each runs f for all members at once. How many handshakes and sessions may be under way
-// is the business of the connection's own limits.
-func (s *Session) each(members []*member, f func(*member)) {
+// each runs f for all members at once, and names the one that was through last. How many handshakes and
+// sessions may be under way is the business of the connection's own limits.
+func (s *Session) each(members []*member, f func(*member)) (last string) {
 	var wg sync.WaitGroup
+	var mu sync.Mutex
 	for _, m := range members {
-		wg.Go(func() { f(m) })
+		wg.Go(func() {
+			f(m)
+			mu.Lock()
+			defer mu.Unlock()
+			last = m.Name
+		})
 	}
 	wg.Wait()
+	return last
 }
 
 func (s *Session) connect(ctx context.Context, m *member) error {
@@ -196,8 +210,20 @@ func (s *Session) connect(ctx context.Context, m *member) error {
 		return fault.Wrap(fault.Unreachable, err)
 	}
 	m.conn = conn
-	s.emit(report.Event{Kind: report.HostConnected, Host: m.Name, Duration: s.Now().Sub(start)})
+	s.emit(report.Event{
+		Kind: report.HostConnected, Host: m.Name, Duration: s.Now().Sub(start),
+		Attrs: map[string]string{"roles": m.roles()},
+	})
 	return nil
+}
+
+// roles are those of a host, separated by commas.
+func (m *member) roles() string {
+	names := make([]string, len(m.Roles))
+	for i, r := range m.Roles {
+		names[i] = string(r)
+	}
+	return strings.Join(names, ",")
 }
 
 // turn is what only one at a time may do.
@@ -220,7 +246,7 @@ func (t turn) give() { <-t }
 
 // reconnect makes a lost connection again: the host may be rebooting, so it is tried until
 // the deadline. The lock went with the old connection: it is taken anew before anything is changed.
-func (s *Session) reconnect(ctx context.Context, m *member) error {
+func (s *Session) reconnect(ctx context.Context, m *member) (err error) {
 	if err := m.mending.take(ctx); err != nil {
 		return err
 	}
@@ -231,6 +257,8 @@ func (s *Session) reconnect(ctx context.Context, m *member) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, s.ReconnectTimeout)
 	defer cancel()
+	wait := s.waitFor(m.Name, "", "the connection to be made again")
+	defer func() { wait.done(err) }()
 	for {
 		err := redialer.Redial(limited)
 		if err == nil {

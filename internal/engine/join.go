@@ -15,7 +15,6 @@ import (
 	"kubewright/internal/fault"
 	"kubewright/internal/kube"
 	"kubewright/internal/plan"
-	"kubewright/internal/report"
 	"kubewright/internal/resource"
 	"kubewright/internal/secret"
 )
@@ -259,14 +258,11 @@ func (s *Session) signKubelet(ctx context.Context, m *member, api *kube.Client) 
 	if err != nil {
 		return err
 	}
-	const signature = "the cluster to sign the kubelet's certificate"
-	start := s.Now()
+	wait := s.waitFor(m.Name, "join", "the cluster to sign the kubelet's certificate")
 	bounded, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
-	certificate, err := api.SignKubeletClient(bounded, csr, cmp.Or(request.Lifetime, certs.DefaultLifetime), func(detail string) {
-		s.emit(report.Event{Kind: report.Waiting, Host: m.Name, Phase: "join", Message: signature + ": " + detail})
-	})
-	s.emit(report.Event{Kind: report.WaitDone, Host: m.Name, Phase: "join", Message: signature, Duration: s.Now().Sub(start), Err: err})
+	certificate, err := api.SignKubeletClient(bounded, csr, cmp.Or(request.Lifetime, certs.DefaultLifetime), wait.say)
+	wait.done(err)
 	if err != nil {
 		return tokenRefused(m, err)
 	}

@@ -34,6 +34,8 @@ func (s *Session) admit(ctx context.Context, m *member) (id uint64, others []str
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
+	var wait *pending
+	defer func() { wait.done(err) }()
 	for {
 		w := s.etcdWorld(ctx)
 		decision, err := membership.Decide(w)
@@ -59,10 +61,15 @@ func (s *Session) admit(ctx context.Context, m *member) (id uint64, others []str
 		case membership.Promote:
 			return a.MemberID, nil, nil
 		case membership.Wait:
-			s.emit(report.Event{Kind: report.Waiting, Host: m.Name, Phase: s.etcd.phase, Message: "etcd: " + a.Reason})
+			if wait == nil {
+				wait = s.waitFor(m.Name, s.etcd.phase, "etcd")
+			}
+			wait.say(a.Reason)
 			pause(ctx, memberInterval)
 			err = ctx.Err()
 		default:
+			wait.done(nil)
+			wait = nil
 			err = s.changeHost(ctx, m, a)
 		}
 		if err != nil {
@@ -106,15 +113,20 @@ func (s *Session) announce(m *member, a membership.Action) {
 
 // change makes one change to the list of members, and waits for what may pass by itself. Each may be
 // asked for again: what is done already is left.
-func (s *Session) change(ctx context.Context, m *member, a membership.Action) error {
+func (s *Session) change(ctx context.Context, m *member, a membership.Action) (err error) {
 	s.announce(m, a)
+	var wait *pending
+	defer func() { wait.done(err) }()
 	for {
 		err := s.changeOnce(ctx, m, a)
 		passing := errors.Is(err, etcd.ErrUnhealthy) || errors.Is(err, etcd.ErrNoQuorum) || errors.Is(err, etcd.ErrNotInSync) || errors.Is(err, etcd.ErrUnanswered)
 		if !passing {
 			return err
 		}
-		s.emit(report.Event{Kind: report.Waiting, Host: m.Name, Phase: s.etcd.phase, Message: "etcd: " + err.Error()})
+		if wait == nil {
+			wait = s.waitFor(m.Name, s.etcd.phase, "etcd")
+		}
+		wait.say(err.Error())
 		pause(ctx, memberInterval)
 		if ctx.Err() != nil {
 			return err

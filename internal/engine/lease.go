@@ -45,19 +45,18 @@ func (s *Session) holdLease(ctx context.Context) error {
 
 // takeLease tries until it has the Lease, somebody else turns out to have it, or time is up. An API
 // server that is away for a moment is waited for.
-func (s *Session) takeLease(ctx context.Context, nonce string, force bool) (*kube.Lease, error) {
+func (s *Session) takeLease(ctx context.Context, nonce string, force bool) (_ *kube.Lease, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
-	emit := func(detail string) {
-		s.emit(report.Event{Kind: report.Waiting, Message: "the lease of the cluster: " + detail})
-	}
+	wait := s.waitFor(clusterHost, "", "the lease of the cluster")
+	defer func() { wait.done(err) }()
 	for {
 		client, err := s.chooseAPI(ctx)
 		if err != nil {
 			return nil, err
 		}
 		limited, done := context.WithTimeout(ctx, leaseTimeout)
-		held, err := client.HoldLease(limited, s.Holder, kube.LeaseOptions{Nonce: nonce, Force: force, Emit: emit})
+		held, err := client.HoldLease(limited, s.Holder, kube.LeaseOptions{Nonce: nonce, Force: force, Emit: wait.say})
 		done()
 		var other kube.LeaseHeldError
 		switch {
@@ -69,7 +68,7 @@ func (s *Session) takeLease(ctx context.Context, nonce string, force bool) (*kub
 		case !kube.Transient(err) && !passing(err) && !errors.Is(err, context.DeadlineExceeded):
 			return nil, err
 		}
-		emit(err.Error())
+		wait.say(err.Error())
 		pause(ctx, reconnectInterval)
 		if ctx.Err() != nil {
 			return nil, err

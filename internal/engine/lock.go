@@ -47,6 +47,7 @@ type gate struct {
 	order  []*member
 	turns  []chan struct{} // closed when all before it are not there
 	opened chan struct{}
+	by     *member // who opened it, nil when nobody was there
 	ok     bool
 }
 
@@ -70,25 +71,30 @@ func (g *gate) next(i int) {
 }
 
 // pass locks the first member that was connected to, which opens the gate. All others wait for that,
-// and are free to lock if it went well.
-func (g *gate) pass(m *member, lock func() error) (free bool) {
+// and are free to lock if it went well. by is whom they waited for, nil for nobody.
+func (g *gate) pass(m *member, lock func() error) (free bool, by *member) {
 	i := slices.Index(g.order, m)
 	if i < 0 {
-		return false
+		return false, nil
 	}
 	select {
 	case <-g.opened:
-		return g.ok
+		return g.ok, nil
+	default:
+	}
+	select {
+	case <-g.opened:
+		return g.ok, g.by
 	case <-g.turns[i]:
 	}
 	if m.err != nil {
 		g.next(i + 1)
-		return false
+		return false, nil
 	}
 	m.err = lock()
-	g.ok = m.err == nil
+	g.by, g.ok = m, m.err == nil
 	close(g.opened)
-	return false
+	return false, nil
 }
 
 // keepLock makes sure, before something is changed on a host, that the run has its lock, if it takes
@@ -141,10 +147,7 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, c
 	})
 	timer := time.NewTimer(lockTimeout)
 	defer timer.Stop()
-	busy := time.AfterFunc(lockPatience, func() {
-		s.emit(report.Event{Kind: report.Waiting, Host: m.Name, Message: "the lock: another run, or the last step of one, is at work there"})
-	})
-	defer busy.Stop()
+	busy := s.waitFor(m.Name, "", "the lock: another run, or the last step of one, is at work there").patiently()
 	var err error
 	select {
 	case holder := <-answer:
@@ -161,6 +164,7 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, c
 	case <-timer.C:
 		err = fault.New(fault.Unreachable, "no answer within %s", lockTimeout).During("lock")
 	}
+	busy.drop() // the command is the wait
 	s.emit(report.Event{Kind: report.Exec, Host: m.Name, Message: "lock", Duration: s.Now().Sub(start), Err: err})
 	if err == nil {
 		s.locks.running.Go(func() {

@@ -25,6 +25,10 @@ import (
 
 // plan turns what was seen into what would be done, for the hosts in scope and the API.
 func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
+	start := s.Now()
+	defer func() {
+		s.emit(report.Event{Kind: report.Exec, Message: "plan", Duration: s.Now().Sub(start)})
+	}()
 	adopted := s.adopt()
 	p := &plan.Plan{Cluster: s.Cluster.Name, NewPKI: s.newPKI, Unreached: map[string]error{}}
 	p.CA, p.Absent = s.knownID(), s.absent

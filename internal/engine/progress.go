@@ -126,34 +126,39 @@ func place(host string) string {
 	return host
 }
 
-// awaitBarriers waits for the AllHosts and AnyHost edges of a segment, and says where what comes before it was
-// not done. Of a phase about single hosts the others may go on, so it waits for all.
-func (l *latches) awaitBarriers(ctx context.Context, segment []plan.Phase) error {
-	for _, p := range segment {
-		for _, e := range p.After {
-			var err error
-			switch {
-			case e.All:
-				err = l.await(ctx, e.Phase, p.PerHost)
-			case e.Any:
-				err = l.awaitAny(ctx, e.Phase)
-			}
-			if err != nil {
-				return err
-			}
-		}
+// what says what an edge between hosts waits for.
+func (l *latches) what(e plan.Edge) string {
+	_, cluster := l.phases[e.Phase][clusterHost]
+	switch {
+	case cluster:
+		return "phase " + e.Phase
+	case e.Any:
+		return "phase " + e.Phase + " on any host"
 	}
-	return nil
+	return "phase " + e.Phase + " on all hosts"
 }
 
-// await waits for a phase on all its hosts, or until it failed on one unless it is to wait for all.
-func (l *latches) await(ctx context.Context, phase string, all bool) error {
+// await waits for an edge between hosts. Where that took any waiting, by is the host that ended it.
+func (l *latches) await(ctx context.Context, e plan.Edge, all bool) (by string, waited bool, err error) {
+	if e.Any {
+		return l.awaitAny(ctx, e.Phase)
+	}
+	return l.awaitAll(ctx, e.Phase, all)
+}
+
+// awaitAll waits for a phase on all its hosts, or until it failed on one unless it is to wait for all.
+func (l *latches) awaitAll(ctx context.Context, phase string, all bool) (by string, waited bool, err error) {
 	var undone []string
 	for host, x := range l.phases[phase] {
 		select {
 		case <-x.ch:
-		case <-ctx.Done():
-			return ctx.Err()
+		default:
+			by, waited = host, true // of those that were waited for, the last in line is the last in time
+			select {
+			case <-x.ch:
+			case <-ctx.Done():
+				return "", false, ctx.Err()
+			}
 		}
 		if x.err == nil {
 			continue
@@ -164,42 +169,51 @@ func (l *latches) await(ctx context.Context, phase string, all bool) error {
 		}
 	}
 	if len(undone) == 0 {
-		return nil
+		return by, waited, nil
 	}
 	// The cause is an error of its own, of the host where it happened.
 	slices.Sort(undone)
-	return fmt.Errorf("phase %s was not done on %s", phase, strings.Join(undone, ", "))
+	return by, waited, fmt.Errorf("phase %s was not done on %s", phase, strings.Join(undone, ", "))
 }
 
 // awaitAny waits until a phase is done on one of its hosts, or has failed on all.
-func (l *latches) awaitAny(ctx context.Context, phase string) error {
+func (l *latches) awaitAny(ctx context.Context, phase string) (by string, waited bool, err error) {
 	hosts := l.phases[phase]
 	if len(hosts) == 0 {
-		return nil
+		return "", false, nil
+	}
+	for _, x := range hosts {
+		select {
+		case <-x.ch:
+			if x.err == nil {
+				return "", false, nil
+			}
+		default:
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends those that still wait
-	ended := make(chan error, len(hosts))
-	for _, x := range hosts {
+	ended := make(chan string, len(hosts))
+	for host, x := range hosts {
 		go func() {
 			select {
 			case <-x.ch:
-				ended <- x.err
+				ended <- host
 			case <-ctx.Done():
 			}
 		}()
 	}
 	for range hosts {
 		select {
-		case err := <-ended:
-			if err == nil {
-				return nil
+		case by = <-ended:
+			if hosts[by].err == nil {
+				return by, true, nil
 			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return "", false, ctx.Err()
 		}
 	}
-	return fmt.Errorf("phase %s was not done on any of its hosts", phase)
+	return by, true, fmt.Errorf("phase %s was not done on any of its hosts", phase)
 }
 
 // failed tells whether something that a phase comes after was not done on a host. It is asked once

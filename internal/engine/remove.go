@@ -245,11 +245,13 @@ func (r *removal) drain(ctx context.Context, client *kube.Client) error {
 		r.emit(report.Event{Kind: report.Notice, Host: r.Name, Message: "not drained: the node is not Ready, or its kubelet is not heard of; its pods are made anew elsewhere when it is gone"})
 		return nil
 	}
+	wait := r.waitFor(r.Name, "", "its pods to go")
 	done, err := client.Drain(ctx, kube.DrainInput{
 		Node: r.Name, Timeout: r.options.DrainTimeout, GracePeriod: -1,
 		DeleteEmptyDir: r.options.DeleteEmptyDir, Force: r.options.Force, DisableEviction: r.options.DisableEviction,
-		Progress: func(line string) { r.emit(report.Event{Kind: report.Waiting, Host: r.Name, Message: line}) },
+		Progress: wait.say,
 	})
+	wait.done(err)
 	if err != nil {
 		return &fault.Error{Kind: fault.ChangeFailed, Host: r.Name, Op: "drain", Err: err}
 	}

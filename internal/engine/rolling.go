@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"kubewright/internal/fault"
@@ -36,15 +37,26 @@ func (s *Session) roll(ctx context.Context, m *member, segment []plan.Phase, in 
 	}
 	for {
 		changed := s.rollout.watch()
+		turn := s.waitFor(m.Name, segment[0].Name, "its turn: one control plane after the other").patiently()
 		if err := s.rollout.turn.take(ctx); err != nil {
+			turn.done(err)
 			return err
 		}
+		if s.rollout.before == "" {
+			turn.drop()
+		} else {
+			turn.doneAfter(s.rollout.before, "")
+		}
 		others, err := s.rollAlone(ctx, m, segment, in)
+		s.rollout.before = m.Name
 		s.rollout.turn.give()
 		if err != nil || len(others) == 0 {
 			return err
 		}
-		if err := s.rollout.await(ctx, changed, others); err != nil {
+		membership := s.waitFor(m.Name, segment[0].Name, "the membership in etcd of "+strings.Join(others, ", ")).patiently()
+		err = s.rollout.await(ctx, changed, others)
+		membership.done(err)
+		if err != nil {
 			return &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: s.etcd.phase, Err: err}
 		}
 	}

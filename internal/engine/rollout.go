@@ -11,7 +11,9 @@ import (
 // rollout has the control planes of a running cluster changed one at a time.
 type rollout struct {
 	turn turn
-	mu   sync.Mutex
+	// before is the host that had the turn last, "" for none. It belongs to whoever has it.
+	before string
+	mu     sync.Mutex
 	// changed is closed, and replaced, whenever a host is through.
 	changed chan struct{}
 	// working are the hosts that are not through yet.

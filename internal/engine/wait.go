@@ -13,6 +13,97 @@ import (
 	"kubewright/internal/report"
 )
 
+// pending is something that is waited for: a span in the trace of the run, once it is done.
+type pending struct {
+	session *Session
+	event   report.Event
+	start   time.Time
+	mu      sync.Mutex
+	later   *time.Timer // says what is waited for; nil when nobody is told
+	over    bool
+}
+
+// waitFor begins a wait, on a host and in a phase where it is about one.
+func (s *Session) waitFor(hostName, phase, what string) *pending {
+	return &pending{session: s, event: report.Event{Host: hostName, Phase: phase, Message: what}, start: s.Now()}
+}
+
+// patiently has it said what is waited for, if that takes long.
+func (p *pending) patiently() *pending {
+	p.later = time.AfterFunc(lockPatience, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.over {
+			p.event.Kind = report.Waiting
+			p.session.emit(p.event)
+		}
+	})
+	return p
+}
+
+// say tells what is known of it by now.
+func (p *pending) say(detail string) {
+	e := p.event
+	e.Kind, e.Message = report.Waiting, e.Message+": "+detail
+	p.session.emit(e)
+}
+
+// done ends a wait, in vain where there is an error. Of a wait that did not begin nothing is said.
+func (p *pending) done(err error) { p.end(err, nil) }
+
+// doneAfter ends a wait for others of this run: that host ended it, done with that phase where it is about
+// one. That it was in vain is told by the failure of whoever waited.
+func (p *pending) doneAfter(hostName, phase string) {
+	after := map[string]string{report.AfterHost: hostName}
+	if phase != "" {
+		after[report.AfterPhase] = phase
+	}
+	p.end(nil, after)
+}
+
+func (p *pending) end(err error, attrs map[string]string) {
+	if p == nil {
+		return
+	}
+	p.drop()
+	e := p.event
+	e.Kind, e.Duration, e.Err, e.Attrs = report.WaitDone, p.session.Now().Sub(p.start), err, attrs
+	p.session.emit(e)
+}
+
+// drop ends a wait that turned out to be none.
+func (p *pending) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	if p.later != nil {
+		p.later.Stop()
+	}
+}
+
+// awaitBarriers waits for the AllHosts and AnyHost edges of a segment, and says where what comes before it was
+// not done. Of a phase about single hosts the others may go on, so it waits for all.
+func (s *Session) awaitBarriers(ctx context.Context, hostName string, segment []plan.Phase, done *latches) error {
+	for _, p := range segment {
+		for _, e := range p.After {
+			if !e.All && !e.Any {
+				continue
+			}
+			wait := s.waitFor(hostName, "", done.what(e)).patiently()
+			by, waited, err := done.await(ctx, e, p.PerHost)
+			if waited {
+				wait.doneAfter(by, e.Phase)
+			} else {
+				wait.drop()
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // awaitAll waits for conditions, all at once, each until its deadline.
 func (s *Session) awaitAll(ctx context.Context, phase, hostName string, conditions []plan.Condition) error {
 	errs := make([]error, len(conditions))
@@ -29,19 +120,20 @@ func (s *Session) awaitAll(ctx context.Context, phase, hostName string, conditio
 func (s *Session) await(ctx context.Context, phase, hostName string, c plan.Condition) error {
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
-	start := s.Now()
+	var wait *pending
 	for {
 		condition, err := s.condition(c)
 		if err != nil {
 			return err
 		}
+		if wait == nil {
+			wait = s.waitFor(hostName, phase, condition.String())
+		}
 		limited, done := ctx, func() {}
 		if c.Name == "" || c.Kind != plan.APIReady { // which is about one server
 			limited, done = context.WithTimeout(ctx, s.patience())
 		}
-		err = kube.Wait(limited, condition, func(detail string) {
-			s.emit(report.Event{Kind: report.Waiting, Host: hostName, Phase: phase, Message: condition.String() + ": " + detail})
-		})
+		err = kube.Wait(limited, condition, wait.say)
 		again := err != nil && limited.Err() != nil && ctx.Err() == nil
 		done()
 		if again {
@@ -49,7 +141,7 @@ func (s *Session) await(ctx context.Context, phase, hostName string, c plan.Cond
 				continue
 			}
 		}
-		s.emit(report.Event{Kind: report.WaitDone, Host: hostName, Phase: phase, Message: condition.String(), Duration: s.Now().Sub(start), Err: err})
+		wait.done(err)
 		if err != nil {
 			return &fault.Error{Kind: fault.Unhealthy, Host: hostName, Op: phase, Err: err}
 		}
@@ -77,11 +169,9 @@ func (s *Session) awaitCondition(ctx context.Context, phase, hostName string, co
 func (s *Session) watch(ctx context.Context, phase, hostName string, condition kube.Condition) error {
 	ctx, cancel := context.WithTimeout(ctx, s.ReadyTimeout)
 	defer cancel()
-	start := s.Now()
-	err := kube.Wait(ctx, condition, func(detail string) {
-		s.emit(report.Event{Kind: report.Waiting, Host: hostName, Phase: phase, Message: condition.String() + ": " + detail})
-	})
-	s.emit(report.Event{Kind: report.WaitDone, Host: hostName, Phase: phase, Message: condition.String(), Duration: s.Now().Sub(start), Err: err})
+	wait := s.waitFor(hostName, phase, condition.String())
+	err := kube.Wait(ctx, condition, wait.say)
+	wait.done(err)
 	return err
 }
 

@@ -28,6 +28,8 @@ type workers struct {
 	mu sync.Mutex
 	// away are the workers that are being changed.
 	away map[string]bool
+	// back is the last that was, "" for none.
+	back string
 	// failed is the first worker that was not brought back, "" for none.
 	failed string
 	// changed is closed, and replaced, whenever one of these two is another.
@@ -134,20 +136,28 @@ func (w *workers) act(ctx context.Context, m *member, in part, act func(context.
 // than an API server, and pods are not evicted through one that is about to restart. No phase of a
 // control plane that rolls comes after one of the workers.
 func (w *workers) afterControlPlanes(ctx context.Context, m *member, d disruption) error {
-	said := ""
+	var said []string
+	var wait *pending
 	for {
 		changed := w.rollout.watch()
 		first := w.rollout.atWork(slices.DeleteFunc(w.wanted(), func(other *member) bool { return !w.rolls(other) }))
 		if len(first) == 0 {
+			if wait != nil {
+				wait.doneAfter(said[len(said)-1], "")
+			}
 			return cmp.Or(w.rollout.blocked(), w.rollout.unfinished())
 		}
-		if now := strings.Join(first, ", "); now != said {
-			said = now
-			w.emit(report.Event{Kind: report.Waiting, Host: m.Name, Phase: d.phase, Message: "its turn: first come " + now})
+		if !slices.Equal(first, said) {
+			if wait == nil {
+				wait = w.waitFor(m.Name, d.phase, "its turn")
+			}
+			said = first
+			wait.say("first come " + strings.Join(first, ", "))
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			wait.done(ctx.Err())
 			return ctx.Err()
 		}
 	}
@@ -169,27 +179,30 @@ func (r *rollout) atWork(hosts []*member) []string {
 // take waits until one more worker may be changed. It is an error that none may any more.
 func (w *workers) take(ctx context.Context, m *member, d disruption) error {
 	most := max(w.Cluster.Rollout.Workers.MaxUnavailable, 1)
-	for said := false; ; said = true {
+	var wait *pending
+	for {
 		if ctx.Err() != nil {
+			wait.done(ctx.Err())
 			return ctx.Err()
 		}
 		w.mu.Lock()
-		failed, away, changed := w.failed, slices.Sorted(maps.Keys(w.away)), w.changed
+		failed, away, back, changed := w.failed, slices.Sorted(maps.Keys(w.away)), w.back, w.changed
 		free := failed == "" && len(away) < most
 		if free {
 			w.away[m.Name] = true
 		}
 		w.mu.Unlock()
+		if wait != nil && (free || failed != "") {
+			wait.doneAfter(back, "")
+		}
 		switch {
 		case free:
 			return nil
 		case failed != "":
 			return fmt.Errorf("not begun: %s failed", failed)
-		case !said:
-			w.emit(report.Event{
-				Kind: report.Waiting, Host: m.Name, Phase: d.phase,
-				Message: fmt.Sprintf("its turn: %d at once, now %s (spec.rollout.workers.maxUnavailable)", most, strings.Join(away, ", ")),
-			})
+		case wait == nil:
+			wait = w.waitFor(m.Name, d.phase, "its turn")
+			wait.say(fmt.Sprintf("%d at once, now %s (spec.rollout.workers.maxUnavailable)", most, strings.Join(away, ", ")))
 		}
 		select {
 		case <-changed:
@@ -203,6 +216,7 @@ func (w *workers) give(m *member, failed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.away, m.Name)
+	w.back = m.Name
 	if failed && w.failed == "" {
 		w.failed = m.Name
 	}

@@ -116,12 +116,12 @@ func (w *workers) drain(ctx context.Context, m *member, d disruption) (ours bool
 	if err != nil {
 		return false, err
 	}
+	wait := w.waitFor(m.Name, d.phase, "its pods to go")
 	done, err := client.Drain(ctx, kube.DrainInput{
 		Node: m.Name, Timeout: w.Cluster.Rollout.Workers.DrainTimeout, GracePeriod: -1, DeleteEmptyDir: true,
-		Progress: func(line string) {
-			w.emit(report.Event{Kind: report.Waiting, Host: m.Name, Phase: d.phase, Message: line})
-		},
+		Progress: wait.say,
 	})
+	wait.done(err)
 	if err != nil {
 		return done.Cordoned, &fault.Error{
 			Kind: fault.ChangeFailed, Host: m.Name, Op: "drain", Err: fmt.Errorf("not changed: %w", err),

@@ -43,7 +43,7 @@ func (b *board) take(e Event) string {
 	if b.started.IsZero() {
 		b.started = e.Time
 	}
-	message := oneLine(e.Message)
+	message := OneLine(e.Message)
 	switch e.Kind {
 	case RunStarted:
 		return message
@@ -144,7 +144,7 @@ func (b *board) render(now time.Time, rows int) []string {
 	out := make([]string, 0, len(shown)+1)
 	for _, l := range shown {
 		word, took := l.word(b.started, now)
-		line := fmt.Sprintf("%-*s  %-*s  %7s  %s", hostWidth, l.name(), phaseWidth, word, elapsed(took), l.detail)
+		line := fmt.Sprintf("%-*s  %-*s  %7s  %s", hostWidth, l.name(), phaseWidth, word, Elapsed(took), l.detail)
 		out = append(out, strings.TrimRight(line, " "))
 	}
 	if rest != "" {

@@ -13,7 +13,7 @@ const (
 	RunStarted Kind = "run-started"
 	// RunDone is the last event of a run, with its Duration, and Err when it failed.
 	RunDone Kind = "run-done"
-	// HostConnected is a host that answered and was looked at.
+	// HostConnected is a host that answered, after the Duration that it took; Attrs has its roles.
 	HostConnected Kind = "host-connected"
 	// HostFailed is a host on which the run stops, with Err saying why.
 	HostFailed Kind = "host-failed"
@@ -27,12 +27,20 @@ const (
 	Waiting Kind = "waiting"
 	// WaitDone is a wait that ended, with its Duration, and Err when it did so in vain.
 	WaitDone Kind = "wait-done"
-	// Exec is a command that ran on a host, with its Duration. Only logs show it.
+	// Exec is a command that ran on a host, with its Duration, or without a host, work of kubewright
+	// itself. Only logs show it.
 	Exec Kind = "exec"
 	// Notice is something the user will want to know.
 	Notice Kind = "notice"
 	// Warning is something the user should look at, though the run goes on.
 	Warning Kind = "warning"
+)
+
+// Attributes of [WaitDone], where the wait was for others of the same run: it ended when this host
+// ("" is the cluster) was done, with this phase where it is about one.
+const (
+	AfterHost  = "afterHost"
+	AfterPhase = "afterPhase"
 )
 
 // Event is one thing that happened. Kind and Time are always set, the rest as the kind needs it.

@@ -31,11 +31,11 @@ func FuzzOneLine(f *testing.F) {
 		f.Add(s, 10)
 	}
 	f.Fuzz(func(t *testing.T, s string, width int) {
-		line := oneLine(s)
+		line := OneLine(s)
 		if !printable(line) || strings.TrimSpace(line) != line || strings.Contains(line, "  ") {
-			t.Errorf("oneLine(%q) = %q", s, line)
+			t.Errorf("OneLine(%q) = %q", s, line)
 		}
-		if again := oneLine(line); again != line {
+		if again := OneLine(line); again != line {
 			t.Errorf("%q becomes %q, and then %q", s, line, again)
 		}
 		if plain := strings.Join(strings.Fields(s), " "); printable(plain) && utf8.ValidString(plain) && line != plain {

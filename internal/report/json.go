@@ -40,6 +40,13 @@ func (j *jsonLines) Emit(e Event) {
 	if e.Kind == Exec {
 		return
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_ = j.enc.Encode(lineOf(e))
+}
+
+// lineOf is an event as a line of JSON.
+func lineOf(e Event) jsonEvent {
 	line := jsonEvent{
 		Time:     e.Time.UTC().Format(time.RFC3339Nano),
 		Kind:     e.Kind,
@@ -55,7 +62,5 @@ func (j *jsonLines) Emit(e Event) {
 		line.ErrorKind = fault.KindOf(e.Err).String()
 		line.Hints = fault.Hints(e.Err)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	_ = j.enc.Encode(line)
+	return line
 }

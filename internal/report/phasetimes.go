@@ -132,11 +132,11 @@ func (p *PhaseTimes) Print(w io.Writer) error {
 	for _, t := range times {
 		slowest := "-"
 		if t.Slowest != "" {
-			slowest = t.Slowest + " " + elapsed(t.SlowestTook)
+			slowest = t.Slowest + " " + Elapsed(t.SlowestTook)
 		}
-		_, _ = fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%s\n", t.Phase, elapsed(t.Wall), t.Hosts, t.Changes, slowest)
+		_, _ = fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%s\n", t.Phase, Elapsed(t.Wall), t.Hosts, t.Changes, slowest)
 	}
-	_, _ = fmt.Fprintf(tw, "total\t%s\n", elapsed(p.Total()))
+	_, _ = fmt.Fprintf(tw, "total\t%s\n", Elapsed(p.Total()))
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("write the table of phases: %w", err)
 	}

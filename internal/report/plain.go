@@ -46,7 +46,7 @@ func (p *plain) Emit(e Event) {
 // line returns what to write about an event, and whether to write anything.
 func (p *plain) line(e Event) (string, bool) {
 	at := place{e.Host, e.Phase}
-	message := oneLine(e.Message)
+	message := OneLine(e.Message)
 	switch e.Kind {
 	case RunStarted, Notice:
 		return join(": ", e.Host, e.Phase, message), true
@@ -74,7 +74,7 @@ func (p *plain) line(e Event) (string, bool) {
 	case WaitDone:
 		delete(p.waiting, at)
 		if e.Err != nil {
-			return join(": ", e.Host, e.Phase, "gave up waiting after "+elapsed(e.Duration), reason(e)), true
+			return join(": ", e.Host, e.Phase, "gave up waiting after "+Elapsed(e.Duration), reason(e)), true
 		}
 		return "", false
 	case Warning:
@@ -92,11 +92,11 @@ func (p *plain) phaseDone(at place, e Event) (string, bool) {
 	switch {
 	case e.Err != nil:
 		p.failed[e.Host] = reason(e)
-		return join(": ", e.Host, e.Phase, "failed after "+elapsed(e.Duration), reason(e)), true
+		return join(": ", e.Host, e.Phase, "failed after "+Elapsed(e.Duration), reason(e)), true
 	case n > 0:
-		return join(": ", e.Host, e.Phase, changes(n)+" in "+elapsed(e.Duration)), true
+		return join(": ", e.Host, e.Phase, changes(n)+" in "+Elapsed(e.Duration)), true
 	case e.Duration >= time.Second:
-		return join(": ", e.Host, e.Phase, "done in "+elapsed(e.Duration)), true
+		return join(": ", e.Host, e.Phase, "done in "+Elapsed(e.Duration)), true
 	default:
 		return "", false
 	}

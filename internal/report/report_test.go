@@ -240,8 +240,8 @@ func TestElapsed(t *testing.T) {
 		59*time.Minute + 59600e6:  "1h00m",
 		2*time.Hour + time.Minute: "2h01m",
 	} {
-		if got := elapsed(d); got != want {
-			t.Errorf("elapsed(%v) = %q, want %q", d, got, want)
+		if got := Elapsed(d); got != want {
+			t.Errorf("Elapsed(%v) = %q, want %q", d, got, want)
 		}
 	}
 }
@@ -255,8 +255,8 @@ func TestOneLine(t *testing.T) {
 		"cut \x1b[12":               "cut",
 		"  umlaut ü \u200e":         "umlaut ü",
 	} {
-		if got := oneLine(in); got != want {
-			t.Errorf("oneLine(%q) = %q, want %q", in, got, want)
+		if got := OneLine(in); got != want {
+			t.Errorf("OneLine(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

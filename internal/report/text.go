@@ -7,9 +7,9 @@ import (
 	"unicode"
 )
 
-// elapsed renders a duration for a column that people glance at: tenths of a second below a
+// Elapsed renders a duration for a column that people glance at: tenths of a second below a
 // minute, then minutes and seconds, then hours and minutes.
-func elapsed(d time.Duration) string {
+func Elapsed(d time.Duration) string {
 	d = max(d, 0)
 	switch {
 	case d < 59950*time.Millisecond:
@@ -23,10 +23,10 @@ func elapsed(d time.Duration) string {
 	}
 }
 
-// oneLine makes text that came from a host fit for one line of somebody's terminal: line breaks
+// OneLine makes text that came from a host fit for one line of somebody's terminal: line breaks
 // and tabs become spaces, escape sequences and other control characters are dropped, so that
 // what a host prints cannot move the cursor.
-func oneLine(s string) string {
+func OneLine(s string) string {
 	var b strings.Builder
 	sequence := notEscaped
 	for _, r := range s {
@@ -107,11 +107,11 @@ func changes(n int) string {
 // reason is what an event has to say for itself: its message, its error, or both. The host is
 // left out of the error, since every line begins with it.
 func reason(e Event) string {
-	message := oneLine(e.Message)
+	message := OneLine(e.Message)
 	if e.Err == nil {
 		return message
 	}
-	text := oneLine(e.Err.Error())
+	text := OneLine(e.Err.Error())
 	if e.Host != "" {
 		text = strings.TrimPrefix(text, e.Host+": ")
 	}
@@ -120,9 +120,9 @@ func reason(e Event) string {
 
 // summary is the last line of a run.
 func summary(e Event) string {
-	what := oneLine(e.Message)
+	what := OneLine(e.Message)
 	if e.Err != nil {
-		return join(" ", join(": ", what, "failed after"), elapsed(e.Duration))
+		return join(" ", join(": ", what, "failed after"), Elapsed(e.Duration))
 	}
-	return join(" ", join(": ", what, "done in"), elapsed(e.Duration))
+	return join(" ", join(": ", what, "done in"), Elapsed(e.Duration))
 }
