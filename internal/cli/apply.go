@@ -79,7 +79,10 @@ func (r *run) confirm(ctx context.Context, p *plan.Plan, yes bool) error {
 	if err := planText(r.prompt.out, p); err != nil {
 		return err
 	}
-	return r.prompt.ask(ctx, "Apply this? Only yes is taken as yes: ", "yes")
+	asked := time.Now()
+	err := r.prompt.ask(ctx, "Apply this? Only yes is taken as yes: ", "yes")
+	r.sink.Emit(report.Event{Time: time.Now(), Kind: report.WaitDone, Message: "an answer", Duration: time.Since(asked), Err: err})
+	return err
 }
 
 func (r *run) emit(kind report.Kind, host, message string) {

@@ -42,6 +42,7 @@ type localFlags struct {
 func (f *localFlags) add(cmd *cobra.Command) {
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.log, "log", "", "file for the debug log: every script that is run with its duration, secrets redacted (default: a new file below the cache folder)")
+	f.addTrace(cmd)
 	cmd.Flags().StringVar(&f.nodeName, "node-name", "", "the name of the node (default: the host name)")
 	cmd.Flags().StringVar(&f.nodeIP, "apiserver-advertise-address", "", "the address of this machine in the network of the cluster (default: the one from which it reaches the others)")
 	cmd.Flags().StringVar(&f.nodeIP, "node-ip", "", "the same, by the name that it has in inventories")

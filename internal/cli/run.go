@@ -22,6 +22,7 @@ import (
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/report"
+	"kubewright/internal/report/trace"
 	"kubewright/internal/ssh"
 	"kubewright/inventory"
 	"kubewright/phases"
@@ -32,6 +33,7 @@ type runFlags struct {
 	clusterFiles
 	output format
 	log    string
+	trace  string
 	stats  bool
 	limit  string
 	phases []string
@@ -46,6 +48,12 @@ type runFlags struct {
 func (f *runFlags) add(cmd *cobra.Command) {
 	f.clusterFiles.add(cmd)
 	cmd.Flags().StringVar(&f.log, "log", "", "file for the debug log: every script that is run on a host with its duration, secrets redacted (default: a new file below the cache folder)")
+	f.addTrace(cmd)
+}
+
+// addTrace is for commands that make a run.
+func (f *runFlags) addTrace(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.trace, "trace", "", "file to write when the run ends, done or not: where its time went, for Perfetto or chrome://tracing; report makes a page of it")
 }
 
 // addScope is for commands that work on the hosts, and tell about it.
@@ -84,6 +92,7 @@ type run struct {
 	times    report.PhaseTimes
 	store    *artifact.Store
 	logFile  *os.File      // nil when none could be written
+	record   recording
 	bastions *ssh.Bastions // nil when nothing is reached over SSH
 	out, err io.Writer
 
@@ -221,19 +230,34 @@ func (f *runFlags) selector(cmd *cobra.Command, c *cluster.Cluster) (inventory.S
 }
 
 // openSinks sends events to the terminal or as plain lines, as JSON when results are
-// JSON, to the debug log, and to what measures phases.
+// JSON, to the debug log, to the record of the run, and to what measures phases.
 func (r *run) openSinks(cmd *cobra.Command) error {
-	file, warning, err := openLog(r.flags.log, r.cluster.Name)
+	now := time.Now()
+	file, warning, err := openLog(r.flags.log, r.cluster.Name, now)
 	if err != nil {
 		return err
 	}
-	sinks := []report.Sink{&r.times}
+	var warnings []string
+	if warning != nil {
+		warnings = append(warnings, warning.Error())
+	}
+	kept, err := r.record.open(r.cluster.Name, r.flags.trace, now)
+	if err != nil {
+		return err
+	}
+	if r.record.unwritten != nil {
+		warnings = append(warnings, r.record.unwritten.Error())
+	}
 	if file != nil {
 		r.logFile = file
-		log := report.NewDebugLog(file)
-		log.Emit(report.Event{Time: time.Now(), Kind: report.Notice, Message: fmt.Sprintf("kubewright %s: %s", cmd.Root().Version, withoutSecrets(os.Args))})
-		sinks = append(sinks, log)
+		kept = append(kept, report.NewDebugLog(file))
 	}
+	first := report.Event{
+		Time: now, Kind: report.Notice, Message: fmt.Sprintf("kubewright %s: %s", cmd.Root().Version, withoutSecrets(os.Args)),
+		Attrs: map[string]string{trace.AttrCluster: r.cluster.Name, trace.AttrVersion: cmd.Root().Version, trace.AttrKubernetes: r.cluster.Version},
+	}
+	report.Multi(kept...).Emit(first)
+	sinks := append(kept, &r.times)
 	if screen, ok := r.err.(*os.File); ok && r.flags.output != formatJSON && isTerminal(screen) {
 		r.terminal = report.NewTerminal(screen, func() int {
 			width, _, err := term.GetSize(int(screen.Fd()))
@@ -247,9 +271,7 @@ func (r *run) openSinks(cmd *cobra.Command) error {
 		sinks = append(sinks, progress{plainSink(r.flags.output, r.err)})
 	}
 	r.sink = report.Multi(sinks...)
-	if warning != nil {
-		warn(r.sink, []string{warning.Error()})
-	}
+	warn(r.sink, warnings)
 	return nil
 }
 
@@ -284,6 +306,7 @@ func (r *run) finish(res *result, failure error) error {
 	if r.bastions != nil {
 		errs = append(errs, r.bastions.Close())
 	}
+	warn(plainSink(r.flags.output, r.err), r.record.close())
 	if r.logFile != nil {
 		errs = append(errs, r.logFile.Close())
 	}
