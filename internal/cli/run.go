@@ -91,7 +91,7 @@ type run struct {
 	terminal *report.Terminal
 	times    report.PhaseTimes
 	store    *artifact.Store
-	logFile  *os.File      // nil when none could be written
+	logFile  *os.File // nil when none could be written
 	record   recording
 	bastions *ssh.Bastions // nil when nothing is reached over SSH
 	out, err io.Writer
@@ -257,7 +257,7 @@ func (r *run) openSinks(cmd *cobra.Command) error {
 		Attrs: map[string]string{trace.AttrCluster: r.cluster.Name, trace.AttrVersion: cmd.Root().Version, trace.AttrKubernetes: r.cluster.Version},
 	}
 	report.Multi(kept...).Emit(first)
-	sinks := append(kept, &r.times)
+	sinks := slices.Concat(kept, []report.Sink{&r.times})
 	if screen, ok := r.err.(*os.File); ok && r.flags.output != formatJSON && isTerminal(screen) {
 		r.terminal = report.NewTerminal(screen, func() int {
 			width, _, err := term.GetSize(int(screen.Fd()))

@@ -131,7 +131,7 @@ func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
 			_, err := s.keepLock(ctx, m)
 			return err
 		}
-		first := s.waitFor(m.Name, "", "the first host, which is locked before all others")
+		first := s.waitFor(m.Name, "", "the first host, which goes before all others")
 		free, by := gate.pass(m, lock)
 		if by != nil {
 			first.doneAfter(by.Name, "")

@@ -70,7 +70,6 @@ func TestReadRecord(t *testing.T) {
 	}
 }
 
-
 // errBroken is what a disk says that is broken, or full.
 var errBroken = errors.New("broken")
 

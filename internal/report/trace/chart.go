@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -220,7 +221,10 @@ func (d *drawing) longestWaits(spans []Span) []Span {
 	})
 	slices.SortStableFunc(waits, func(x, y Span) int { return cmp.Compare(y.Took(), x.Took()) })
 	waits = waits[:min(len(waits), mostWaits)]
-	slices.SortStableFunc(waits, func(x, y Span) int { return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(x.End, y.End)) })
+	blink := max(d.run.Took/100, 1) // what begins within it begins at once
+	slices.SortStableFunc(waits, func(x, y Span) int {
+		return cmp.Or(cmp.Compare(x.Start/blink, y.Start/blink), cmp.Compare(x.End, y.End))
+	})
 	return waits
 }
 
@@ -256,7 +260,13 @@ func (d *drawing) ticks() {
 		}
 	}
 	for at := time.Duration(0); at <= d.run.Took; at += max(step, 1) {
-		d.chart.Ticks = append(d.chart.Ticks, tick{d.x(at), at.String()})
+		label := at.String()
+		for _, nothing := range []string{"m0s", "h0m"} {
+			if strings.HasSuffix(label, nothing) {
+				label = label[:len(label)-2]
+			}
+		}
+		d.chart.Ticks = append(d.chart.Ticks, tick{d.x(at), label})
 	}
 }
 

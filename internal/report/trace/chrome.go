@@ -67,7 +67,7 @@ func (r *Run) WriteChrome(w io.Writer) error {
 	for _, l := range r.Lanes {
 		for _, change := range l.Changes {
 			if change.Took == 0 {
-				c.instant(first[l.Host], "change", change.At, change.Resource, change.How)
+				c.instant(first[l.Host], chromeEvent{Name: change.Resource, Category: "change", At: micros(change.At), Args: map[string]any{"how": change.How}})
 			}
 		}
 	}
@@ -76,7 +76,7 @@ func (r *Run) WriteChrome(w io.Writer) error {
 		if n.Warning {
 			category = "warning"
 		}
-		c.instant(first[n.Host], category, n.At, n.Text, "")
+		c.instant(first[n.Host], chromeEvent{Name: n.Text, Category: category, At: micros(n.At)})
 	}
 	if err := json.NewEncoder(w).Encode(c); err != nil {
 		return fmt.Errorf("write the trace: %w", err)
@@ -129,11 +129,9 @@ func (c *chromeTrace) span(thread int, s Span) {
 	})
 }
 
-func (c *chromeTrace) instant(thread int, category string, at time.Duration, name, detail string) {
-	e := chromeEvent{Name: name, Category: category, Type: "i", At: micros(at), Process: clusterProcess, Thread: thread, Scope: "t"}
-	if detail != "" {
-		e.Args = map[string]any{"detail": detail}
-	}
+// instant adds what took no time.
+func (c *chromeTrace) instant(thread int, e chromeEvent) {
+	e.Type, e.Process, e.Thread, e.Scope = "i", clusterProcess, thread, "t"
 	c.TraceEvents = append(c.TraceEvents, e)
 }
 

@@ -113,7 +113,7 @@ func (r *Run) view(name string) view {
 	digest := sha256.Sum256([]byte(pageStyle))
 	v := view{
 		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; base-uri 'none'; form-action 'none'",
-		Style:  template.CSS(pageStyle), //nolint:gosec // it is ours
+		Style:  template.CSS(pageStyle),
 		Title:  report.OneLine(strings.TrimSpace(r.What + " of " + cmp.Or(r.Cluster, "a cluster"))),
 		Line:   r.Line, Outcome: r.Outcome(), Phases: r.Phases,
 		Footer: "Made by kubewright of the record " + report.OneLine(name) + ". A trace of it for Perfetto: kubewright report RUN --trace FILE",
@@ -184,10 +184,10 @@ func percent(part, whole time.Duration) string {
 
 // what says what a leg is.
 func (l Leg) what() string {
-	switch {
-	case l.Kind == "":
+	switch l.Kind {
+	case "":
 		return l.Name
-	case l.Kind == Phase:
+	case Phase:
 		return "the phase itself"
 	default:
 		return spanText(l.Kind, l.Name)
@@ -203,27 +203,18 @@ func (r *Run) pathView(legs []Leg) *pathView {
 	scale := func(d time.Duration) px { return px(width * float64(d) / float64(r.Took)) }
 	p := &pathView{}
 	shares := map[Kind]time.Duration{}
-	for i := 0; i < len(legs); i++ {
-		l := legs[i]
-		row := legView{Where: where(l.Place), What: l.what(), At: l.Start, Took: l.Took()}
-		short := func(l Leg) bool { return float64(l.Took()) < leastShare*float64(r.Took) }
-		shares[l.Kind] += l.Took()
-		if short(l) {
-			places, n := []string{laneName(l.Host)}, 1
-			for ; i+1 < len(legs) && short(legs[i+1]); i++ {
-				next := legs[i+1]
-				shares[next.Kind] += next.Took()
-				row.Took += next.Took()
-				if name := laneName(next.Host); !slices.Contains(places, name) {
-					places = append(places, name)
-				}
-				n++
-			}
-			row.Where, row.What, row.Minor = strings.Join(places, ", "), fmt.Sprintf("%d short steps", n), true
-			if n == 1 {
-				row.Where, row.What = where(l.Place), l.what()
-			}
+	short := func(l Leg) bool { return float64(l.Took()) < leastShare*float64(r.Took) }
+	for i := 0; i < len(legs); {
+		n := 1
+		for short(legs[i]) && i+n < len(legs) && short(legs[i+n]) {
+			n++
 		}
+		row := rowOf(legs[i : i+n])
+		row.Minor = short(legs[i])
+		for _, l := range legs[i : i+n] {
+			shares[l.Kind] += l.Took()
+		}
+		i += n
 		row.Percent, row.X, row.W = percent(row.Took, r.Took), scale(row.At), max(scale(row.Took), 1)
 		if !row.Minor && row.Took > p.Longest.Took {
 			p.Longest = row
@@ -233,6 +224,30 @@ func (r *Run) pathView(legs []Leg) *pathView {
 	p.Shares = fmt.Sprintf("Of it, %s are phases, %s waiting for what is no step of the run, %s looks and other commands, and %s kubewright itself.",
 		percent(shares[Phase], r.Took), percent(shares[Wait], r.Took), percent(shares[Command], r.Took), percent(shares[""], r.Took))
 	return p
+}
+
+// rowOf tells of legs that follow each other, which are one, or several short ones.
+func rowOf(legs []Leg) legView {
+	first := legs[0]
+	row := legView{At: first.Start, Took: legs[len(legs)-1].End - first.Start}
+	if len(legs) == 1 {
+		row.Where, row.What = where(first.Place), first.what()
+		return row
+	}
+	var hosts, phases []string
+	for _, l := range legs {
+		if host := laneName(l.Host); !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+		if l.Phase != "" && !slices.Contains(phases, l.Phase) {
+			phases = append(phases, l.Phase)
+		}
+	}
+	row.Where, row.What = strings.Join(hosts, ", "), fmt.Sprintf("%d short steps", len(legs))
+	if len(phases) > 0 {
+		row.What += ": " + strings.Join(phases, ", ")
+	}
+	return row
 }
 
 // slowest lists what took longest: steps, and waits for what no lane of the run does.

@@ -43,8 +43,8 @@ type Place struct{ Host, Phase string }
 // Span is something that took time. Start and End are counted from the beginning of the run.
 type Span struct {
 	Kind  Kind
-	Place            // the host is "" for the cluster, the phase is "" outside of phases
-	Name  string     // the phase, the command, the resource, or what was waited for
+	Place        // the host is "" for the cluster, the phase is "" outside of phases
+	Name  string // the phase, the command, the resource, or what was waited for
 	Start time.Duration
 	End   time.Duration
 	// After is whom a wait was for: it ended when that was done. It is nil for what no lane of the run does,
@@ -148,7 +148,7 @@ func (r *Run) Hosts() int {
 // New reads the events of a run, in the order in which they were emitted. There may be anything in them, in
 // any order; what does not fit together is cut to the length of the run.
 func New(events []report.Event) *Run {
-	b := builder{run: &Run{}, lanes: map[string]*Lane{}, open: map[Place]Span{}, waits: map[Place][]Span{}, changes: map[Place]int{}}
+	b := builder{run: &Run{}, lanes: map[string]*Lane{}, open: map[Place]Span{}, waits: map[Place][]Span{}, changes: map[Place]int{}, failing: map[string]string{}}
 	if len(events) == 0 {
 		return b.run
 	}
@@ -170,9 +170,10 @@ func New(events []report.Event) *Run {
 type builder struct {
 	run     *Run
 	lanes   map[string]*Lane
-	open    map[Place]Span   // phases that have begun
-	waits   map[Place][]Span // waits that were spoken of
-	changes map[Place]int    // of the phases that have begun
+	open    map[Place]Span    // phases that have begun
+	waits   map[Place][]Span  // waits that were spoken of
+	changes map[Place]int     // of the phases that have begun
+	failing map[string]string // by host, the phase that failed
 	begun   int
 	ended   int
 }
@@ -244,9 +245,13 @@ func (b *builder) phaseDone(at Place, e report.Event) {
 	s.Changes = b.changes[at]
 	delete(b.open, at)
 	delete(b.changes, at)
-	if e.Err != nil && e.Host == Cluster {
+	switch {
+	case e.Err == nil:
+	case e.Host == Cluster:
 		b.lane(Cluster).Failed = true
 		b.fail(e)
+	default: // why, is told when the host is given up
+		b.failing[e.Host] = e.Phase
 	}
 }
 
@@ -286,12 +291,12 @@ func (b *builder) note(at Place, e report.Event) {
 	b.run.Notes = append(b.run.Notes, Note{Place: at, At: b.at(e), Text: text, Warning: e.Kind == report.Warning})
 }
 
-// fail notes a failure once, though both a phase and its host may tell it.
+// fail notes a failure once, however often it is told.
 func (b *builder) fail(e report.Event) {
 	if e.Err == nil || slices.ContainsFunc(b.run.Failures, func(f Failure) bool { return f.Host == e.Host && f.Err.Error() == e.Err.Error() }) {
 		return
 	}
-	b.run.Failures = append(b.run.Failures, Failure{Place{e.Host, e.Phase}, b.at(e), e.Err, fault.Hints(e.Err)})
+	b.run.Failures = append(b.run.Failures, Failure{Place{e.Host, cmp.Or(e.Phase, b.failing[e.Host])}, b.at(e), e.Err, fault.Hints(e.Err)})
 }
 
 // close ends what is open on a host, which goes on no more.
