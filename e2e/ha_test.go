@@ -51,6 +51,7 @@ func TestHighAvailability(t *testing.T) {
 // broughtUp: all nodes are Ready, all members vote, and the API answers at every way to it.
 func broughtUp(t *testing.T, l *lab) {
 	l.tool(t, "apply", "--yes").want(t, exitDone)
+	t.Run("Report", func(t *testing.T) { reported(t, l) })
 	l.wantWhole(t, 5, "cp1", "cp2", "cp3")
 	for _, n := range l.nodes(t) {
 		if answer := l.on(t, n.Name, "curl -sS --cacert /etc/kubernetes/pki/ca.crt https://127.0.0.1:7443/readyz"); answer != "ok" {
