@@ -59,8 +59,22 @@ type view struct {
 	Hosts                []hostView
 	Changes              []changesView
 	ChangesHidden        int
-	Warnings, Notices    []Note
+	Warnings, Notices    notes
 	Footer               string
+}
+
+// notes are as many as there is room for.
+type notes struct {
+	Shown  []Note
+	Hidden int
+}
+
+func (n *notes) add(note Note) {
+	if len(n.Shown) < mostNotes {
+		n.Shown = append(n.Shown, note)
+	} else {
+		n.Hidden++
+	}
 }
 
 type tile struct{ Name, Value string }
@@ -118,13 +132,14 @@ func (r *Run) view(name string) view {
 		Line:   r.Line, Outcome: r.Outcome(), Phases: r.Phases,
 		Footer: "Made by kubewright of the record " + report.OneLine(name) + ". A trace of it for Perfetto: kubewright report RUN --trace FILE",
 	}
-	v.OutcomeText = map[string]string{"cut": "the record ends early"}[v.Outcome]
-	v.OutcomeText = cmp.Or(v.OutcomeText, v.Outcome)
+	if v.OutcomeText = v.Outcome; !r.Ended {
+		v.OutcomeText = "the record ends early"
+	}
 	for _, n := range r.Notes {
 		if n.Warning {
-			v.Warnings = append(v.Warnings, n)
+			v.Warnings.add(n)
 		} else {
-			v.Notices = append(v.Notices, n)
+			v.Notices.add(n)
 		}
 	}
 	v.Tiles = []tile{
@@ -132,14 +147,13 @@ func (r *Run) view(name string) view {
 		{"Began", r.Started.UTC().Format("2006-01-02 15:04:05") + " UTC"},
 		{"Hosts", fmt.Sprint(r.Hosts())},
 		{"Changes", fmt.Sprint(r.Changes())},
-		{"Warnings", fmt.Sprint(len(v.Warnings))},
+		{"Warnings", fmt.Sprint(len(v.Warnings.Shown) + v.Warnings.Hidden)},
 	}
 	for _, t := range []tile{{"Kubernetes", r.Kubernetes}, {"kubewright", r.Version}} {
 		if t.Value != "" {
 			v.Tiles = append(v.Tiles, t)
 		}
 	}
-	v.Warnings, v.Notices = v.Warnings[:min(len(v.Warnings), mostNotes)], v.Notices[:min(len(v.Notices), mostNotes)]
 	for _, f := range r.Failures {
 		v.Failures = append(v.Failures, failureView{Where: where(f.Place), Text: paragraphs(f.Err.Error()), At: f.At, Hints: f.Hints})
 	}
@@ -147,9 +161,7 @@ func (r *Run) view(name string) view {
 	v.Path, v.Chart = r.pathView(legs), r.chart(legs)
 	v.Steps, v.Waits = r.slowest()
 	for _, l := range r.Lanes {
-		if l.Host != Cluster {
-			v.Hosts = append(v.Hosts, l.view())
-		}
+		v.Hosts = append(v.Hosts, l.view())
 	}
 	v.Changes, v.ChangesHidden = r.changes()
 	return v
@@ -278,7 +290,7 @@ func longest(spans []Span) []stepView {
 
 // view sums a host up.
 func (l Lane) view() hostView {
-	v := hostView{Name: l.Host, Roles: strings.Join(l.Roles, ", "), Failed: l.Failed, Changes: len(l.Changes)}
+	v := hostView{Name: laneName(l.Host), Roles: strings.Join(l.Roles, ", "), Failed: l.Failed, Changes: len(l.Changes)}
 	var busy, waiting []Span
 	for _, s := range l.Spans {
 		switch s.Kind {

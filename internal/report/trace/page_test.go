@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -246,6 +247,11 @@ func big(t testing.TB, workers int) *trace.Run {
 			}
 		}
 	}
+	for i := 3; i <= workers; i++ {
+		late := event(0, report.Warning, "worker"+strconv.Itoa(i), "", "its clock is late")
+		late.Time = events[0].Time.Add(seconds(3))
+		more = append(more, late)
+	}
 	return trace.New(more)
 }
 
@@ -264,6 +270,9 @@ func TestPageOfManyHosts(t *testing.T) {
 	}
 	if hosts := text(section(t, root, "hosts")); !strings.Contains(hosts, "worker497") {
 		t.Error("not all hosts are in the table of hosts")
+	}
+	if len(elements(section(t, root, "warnings"), "tr", "")) > 1+200 || !strings.Contains(text(section(t, root, "warnings")), fmt.Sprintf("%d more are in the record", 497-2+1-200)) {
+		t.Errorf("warnings: %s", text(section(t, root, "warnings")))
 	}
 	if !strings.Contains(text(section(t, root, "changes")), "further changes are in the record") {
 		t.Error("what is left out is not told")
