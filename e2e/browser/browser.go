@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // Find returns the path of a Chromium on this machine, "" where there is none.
@@ -86,13 +87,23 @@ func Start(ctx context.Context, program string) (*Browser, error) {
 	return b, nil
 }
 
-// Close ends the browser, and removes its profile.
+// endTimeout is how long a browser may take to end by itself.
+const endTimeout = 20 * time.Second
+
+// Close ends the browser and its helpers, and removes its profile.
 func (b *Browser) Close() error {
-	_ = b.to.Close()         // which ends it
-	_ = b.cmd.Process.Kill() // at once
-	<-b.ended
-	_ = b.cmd.Wait() // it was killed
-	return errors.Join(b.from.Close(), os.RemoveAll(b.dir))
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	// It may end before it answers.
+	_ = b.call(ctx, "", "Browser.close", nil, nil)
+	select {
+	case <-b.ended:
+	case <-ctx.Done():
+		_ = b.cmd.Process.Kill() // it may have ended now
+		<-b.ended
+	}
+	_ = b.cmd.Wait() // how it ended is no matter
+	return errors.Join(b.to.Close(), b.from.Close(), os.RemoveAll(b.dir))
 }
 
 // listen hands on what the browser says: messages that end with a zero byte.
