@@ -69,7 +69,9 @@ func (b *board) take(e Event) string {
 	case Waiting:
 		b.line(e).detail = "waiting for " + message
 	case WaitDone:
-		b.line(e).detail = ""
+		if i, found := b.find(e.Host); found { // else nothing was said of it
+			b.lines[i].detail = ""
+		}
 	case Exec:
 	}
 	return ""
@@ -77,13 +79,18 @@ func (b *board) take(e Event) string {
 
 // line returns the line of the event's host, which appears with its first event.
 func (b *board) line(e Event) *hostLine {
-	i, found := slices.BinarySearchFunc(b.lines, e.Host, func(l *hostLine, host string) int {
-		return strings.Compare(l.host, host)
-	})
+	i, found := b.find(e.Host)
 	if !found {
 		b.lines = slices.Insert(b.lines, i, &hostLine{host: e.Host, since: e.Time})
 	}
 	return b.lines[i]
+}
+
+// find returns where the line of a host is, or belongs.
+func (b *board) find(host string) (int, bool) {
+	return slices.BinarySearchFunc(b.lines, host, func(l *hostLine, host string) int {
+		return strings.Compare(l.host, host)
+	})
 }
 
 func (l *hostLine) begin(e Event) {

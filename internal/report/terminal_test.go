@@ -192,3 +192,18 @@ func TestTerminalPause(t *testing.T) {
 		t.Errorf("on the screen after Resume: %q, want %q", got, want)
 	}
 }
+
+// A wait of which nothing was said, as that of a plan for all hosts, does not bring up a line of its own.
+func TestBoardOfWaitsThatWereShort(t *testing.T) {
+	var b board
+	b.take(Event{Time: at(0), Kind: HostConnected, Host: "cp1"})
+	b.take(Event{Time: at(1), Kind: WaitDone, Message: "all hosts to be looked at"})
+	if lines := b.render(at(2), 10); len(lines) != 1 {
+		t.Errorf("it shows %q", lines)
+	}
+	b.take(Event{Time: at(2), Kind: Waiting, Message: "phase kubelet on any host"})
+	b.take(Event{Time: at(3), Kind: WaitDone, Message: "phase kubelet on any host"})
+	if lines := b.render(at(4), 10); len(lines) != 2 || strings.Contains(lines[0], "kubelet") {
+		t.Errorf("it shows %q", lines)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -425,6 +426,14 @@ func FuzzRun(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 	f.Add(bytes.Repeat([]byte{7, 200, 100, 1}, 30))
 	f.Add(bytes.Repeat([]byte{9, 10, 255, 3, 9, 10, 255, 2}, 10))
+	for seed := range uint64(40) {
+		source := rand.New(rand.NewPCG(seed, 0))
+		data := make([]byte, 400)
+		for i := range data {
+			data[i] = byte(source.Uint32())
+		}
+		f.Add(data)
+	}
 	kinds := []report.Kind{
 		report.RunStarted, report.RunDone, report.HostConnected, report.HostFailed, report.PhaseStarted, report.PhaseDone, report.ResourceChanged,
 		report.Waiting, report.WaitDone, report.WaitDone, report.Exec, report.Notice, report.Warning,
