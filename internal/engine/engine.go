@@ -84,7 +84,7 @@ const (
 	defaultJoinTimeout = 2 * time.Minute
 	lookTimeout        = time.Minute
 	// lockTimeout includes waiting for the last step of a run that was killed, such as a download;
-	// after lockPatience that is said.
+	// after lockPatience that is said, and so is what else hosts wait for among themselves.
 	lockTimeout  = 11 * time.Minute
 	lockPatience = 3 * time.Second
 )

@@ -28,7 +28,7 @@ func (s *Session) waitFor(hostName, phase, what string) *pending {
 	return &pending{session: s, event: report.Event{Host: hostName, Phase: phase, Message: what}, start: s.Now()}
 }
 
-// patiently has it said what is waited for, if that takes long.
+// patiently has it said what is waited for, if that takes longer than lockPatience.
 func (p *pending) patiently() *pending {
 	p.later = time.AfterFunc(lockPatience, func() {
 		p.mu.Lock()
@@ -91,9 +91,12 @@ func (s *Session) awaitBarriers(ctx context.Context, hostName string, segment []
 			}
 			wait := s.waitFor(hostName, "", done.what(e)).patiently()
 			by, waited, err := done.await(ctx, e, p.PerHost)
-			if waited {
+			switch {
+			case waited:
 				wait.doneAfter(by, e.Phase)
-			} else {
+			case ctx.Err() != nil:
+				wait.done(nil) // the run was ended
+			default:
 				wait.drop()
 			}
 			if err != nil {
