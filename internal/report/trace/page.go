@@ -227,6 +227,9 @@ func (r *Run) pathView(legs []Leg) *pathView {
 			shares[l.Kind] += l.Took()
 		}
 		i += n
+		if row.Minor && 1000*row.Took < r.Took {
+			continue // a blink between two others
+		}
 		row.Percent, row.X, row.W = percent(row.Took, r.Took), scale(row.At), max(scale(row.Took), 1)
 		if !row.Minor && row.Took > p.Longest.Took {
 			p.Longest = row
