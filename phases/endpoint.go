@@ -21,6 +21,7 @@ import (
 // loadBalancer gives every node a way of its own to the API servers of all control planes, so that
 // kubelets and kube-proxy depend on no single machine.
 func loadBalancer() plan.Phase {
+	configuration, pod := remember(templates.HAProxyConfig), remember(templates.HAProxy)
 	return plan.Phase{
 		Name:  "load-balancer",
 		Short: "HAProxy before the API servers, on every node",
@@ -35,7 +36,7 @@ func loadBalancer() plan.Phase {
 			for _, h := range c.ControlPlanes() {
 				data.Servers = append(data.Servers, templates.HAProxyServer{Name: h.Name, Address: h.NodeIP, Port: c.APIPort})
 			}
-			config, err := templates.HAProxyConfig(data)
+			config, err := configuration(data)
 			if err != nil {
 				return nil, err
 			}
@@ -46,7 +47,7 @@ func loadBalancer() plan.Phase {
 					Path: manifestPath("kubewright-haproxy"),
 					On:   append(reads("ca.crt"), resource.FileID(templates.HAProxyConfigPath)),
 					Render: func(digest string, _ map[string]string) ([]byte, error) {
-						return templates.HAProxy(templates.HAProxyPodData{
+						return pod(templates.HAProxyPodData{
 							Image: c.Release.Image("haproxy"), HealthPort: cluster.LocalBalancerHealthPort, InputsDigest: digest,
 						})
 					},

@@ -13,6 +13,7 @@ import (
 // forwarding and bridged traffic through the packet filter, no swap, and nothing that a reboot
 // forgets. It adds drop-in files and edits none of the host's own.
 func hostPrep() plan.Phase {
+	modulesLoadConf, sysctlsConf := remember(templates.ModulesLoadConf), remember(templates.SysctlConf)
 	return plan.Phase{
 		Name:  "host",
 		Short: "the mark of the cluster; kernel modules, sysctls and swap",
@@ -25,11 +26,11 @@ func hostPrep() plan.Phase {
 			}
 			modules := templates.Modules(c.Network.ProxyMode)
 			sysctls := templates.Sysctls(c.Network.PodCIDR.Addr().Is6())
-			modulesConf, err := templates.ModulesLoadConf(modules)
+			modulesConf, err := modulesLoadConf(modules)
 			if err != nil {
 				return nil, err
 			}
-			sysctlConf, err := templates.SysctlConf(sysctls)
+			sysctlConf, err := sysctlsConf(sysctls)
 			if err != nil {
 				return nil, err
 			}

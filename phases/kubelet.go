@@ -16,6 +16,7 @@ const (
 // kubelets starts the kubelet on every node; on a control plane it starts the static pods.
 // A worker's kubelet may well start before there is an API server: it asks until there is.
 func kubelets() plan.Phase {
+	configuration, service := remember(templates.KubeletConfig), remember(templates.KubeletUnit)
 	return plan.Phase{
 		Name:    "kubelet",
 		Short:   "kubelet configuration and service",
@@ -23,11 +24,11 @@ func kubelets() plan.Phase {
 		After:   []plan.Edge{plan.SameHost("binaries"), plan.SameHost("load-balancer"), plan.SameHost("control-plane")},
 		Rolling: true,
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
-			config, err := templates.KubeletConfig(kubeletConfigData(c, t))
+			config, err := configuration(kubeletConfigData(c, t))
 			if err != nil {
 				return nil, err
 			}
-			unit, err := templates.KubeletUnit(templates.KubeletUnitData{NodeName: t.Name, NodeIP: t.NodeIP, ExtraArgs: c.KubeletExtraArgs})
+			unit, err := service(templates.KubeletUnitData{NodeName: t.Name, NodeIP: t.NodeIP, ExtraArgs: c.KubeletExtraArgs})
 			if err != nil {
 				return nil, err
 			}

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"kubewright/addons"
 	"kubewright/cluster"
@@ -25,20 +26,22 @@ const (
 
 // runtime installs containerd and runc, and has containerd pull from the mirrors.
 func runtime() plan.Phase {
+	containerd, mirrorsOf := remember(templates.ContainerdConfig), remember(registryHosts)
+	containerdService := sync.OnceValues(templates.ContainerdUnit)
 	return plan.Phase{
 		Name:  "runtime",
 		Short: "containerd and runc",
 		On:    runsPods,
 		After: []plan.Edge{plan.SameHost("host")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
-			config, err := templates.ContainerdConfig(templates.ContainerdConfigData{
+			config, err := containerd(templates.ContainerdConfigData{
 				SandboxImage:        c.Release.Image("pause"),
 				RestrictOOMScoreAdj: t.Looked && !t.Facts.CapSysResource,
 			})
 			if err != nil {
 				return nil, err
 			}
-			unit, err := templates.ContainerdUnit()
+			unit, err := containerdService()
 			if err != nil {
 				return nil, err
 			}
@@ -55,7 +58,7 @@ func runtime() plan.Phase {
 				want = append(want, resource.Dir{Path: dir})
 			}
 			// Mirrors are read at each pull: containerd need not restart for them.
-			mirrors, err := registryHosts(c)
+			mirrors, err := mirrorsOf(c)
 			if err != nil {
 				return nil, err
 			}
@@ -114,6 +117,7 @@ func runsPods(h inventory.Host) bool {
 
 // binaries installs what the kubelet needs beside the runtime, or etcd on a host that has no kubelet.
 func binaries() plan.Phase {
+	leftBehind := remember(byproducts)
 	return plan.Phase{
 		Name:  "binaries",
 		Short: "kubelet, kubectl and CNI plugins, or etcd",
@@ -127,7 +131,7 @@ func binaries() plan.Phase {
 				resource.Dir{Path: "/opt/cni"}, resource.Dir{Path: "/opt/cni/bin"},
 				resource.Dir{Path: "/etc/cni"}, resource.Dir{Path: "/etc/cni/net.d"},
 			}
-			left, err := byproducts(c)
+			left, err := leftBehind(c)
 			if err != nil {
 				return nil, err
 			}

@@ -82,37 +82,41 @@ func (r Release) Files(arch string) []File {
 	}
 	files := make([]File, 0, len(r.files))
 	for _, t := range r.files {
-		version := r.version(t.Of)
-		fileArch := arch
-		if t.AnyArch {
-			fileArch = ""
-		}
-		fill := strings.NewReplacer("{version}", version, "{arch}", arch).Replace
-		f := File{
-			Name: t.Name, Version: version, Arch: fileArch, Format: t.Format,
-			URL: fill(t.URL), ChecksumURL: fill(t.Checksum),
-			SHA256: r.known[t.Name][version][digestArch(fileArch)],
-		}
-		for member, path := range maps.All(t.Members) {
-			if f.Members == nil {
-				f.Members = make(map[string]string, len(t.Members))
-			}
-			f.Members[fill(member)] = path
-		}
-		files = append(files, f)
+		files = append(files, r.file(t, arch))
 	}
 	return files
+}
+
+// file fills in what a file of the catalogue is for an architecture.
+func (r Release) file(t fileTemplate, arch string) File {
+	version := r.version(t.Of)
+	fileArch := arch
+	if t.AnyArch {
+		fileArch = ""
+	}
+	fill := strings.NewReplacer("{version}", version, "{arch}", arch).Replace
+	f := File{
+		Name: t.Name, Version: version, Arch: fileArch, Format: t.Format,
+		URL: fill(t.URL), ChecksumURL: fill(t.Checksum),
+		SHA256: r.known[t.Name][version][digestArch(fileArch)],
+	}
+	for member, path := range maps.All(t.Members) {
+		if f.Members == nil {
+			f.Members = make(map[string]string, len(t.Members))
+		}
+		f.Members[fill(member)] = path
+	}
+	return f
 }
 
 // File returns one file of the release by name; ok is false when there is none for the
 // architecture.
 func (r Release) File(name, arch string) (f File, ok bool) {
-	for _, f := range r.Files(arch) {
-		if f.Name == name {
-			return f, true
-		}
+	i := slices.IndexFunc(r.files, func(t fileTemplate) bool { return t.Name == name })
+	if i < 0 || !slices.Contains(Arches(), arch) {
+		return File{}, false
 	}
-	return File{}, false
+	return r.file(r.files[i], arch), true
 }
 
 // Images lists every image of the release in the order of the catalogue.

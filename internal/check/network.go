@@ -20,6 +20,8 @@ type port struct {
 	local  bool // on loopback only: a firewall need not open it
 	// from are the nodes that connect to it; nil when no node does.
 	from func(World, Host) bool
+	// mesh is set where all nodes connect to all others.
+	mesh bool
 	// runs tells whether what is to listen was put on a host of ours already; nil: it was. It is not
 	// where something is added to a cluster that runs.
 	runs func(Traces) bool
@@ -40,8 +42,8 @@ func ports(w World) []port {
 		{number: 2379, proto: "tcp", what: "etcd clients", on: etcdMember, from: controlPlane},
 		{number: 2380, proto: "tcp", what: "etcd peers", on: etcdMember, from: etcdMember},
 		{number: 2381, proto: "tcp", what: "etcd metrics", on: etcdMember, local: true},
-		{number: w.VXLANPort, proto: "udp", what: "VXLAN", on: func(w World, h Host) bool { return w.VXLANPort != 0 && everyNode(w, h) }, from: everyNode},
-		{number: 179, proto: "tcp", what: "BGP", on: func(w World, h Host) bool { return w.BGP && everyNode(w, h) }, from: everyNode},
+		{number: w.VXLANPort, proto: "udp", what: "VXLAN", on: func(w World, h Host) bool { return w.VXLANPort != 0 && everyNode(w, h) }, from: everyNode, mesh: true},
+		{number: 179, proto: "tcp", what: "BGP", on: func(w World, h Host) bool { return w.BGP && everyNode(w, h) }, from: everyNode, mesh: true},
 		{number: 10248, proto: "tcp", what: "kubelet health", on: everyNode, local: true},
 		{number: 10249, proto: "tcp", what: "kube-proxy metrics", on: everyNode, local: true},
 		{number: 10250, proto: "tcp", what: "kubelet", on: everyNode, from: controlPlane},

@@ -27,23 +27,46 @@ type Closed struct {
 	Reason string // for example "timed out"
 }
 
+// meshLinks is to how many others a node is tried to connect where every node connects to every other: to
+// those that follow it by name, and after the last to the first. So every node is tried from both sides, and
+// hosts and links grow alike. A firewall of a host keeps off any of them.
+const meshLinks = 16
+
 // Links lists the connections that the nodes open to each other, sorted by From and To and then
-// in the order of [ports]. What a node says to itself passes no firewall and is left out.
+// in the order of [ports]. What a node says to itself passes no firewall and is left out, and so is most of
+// what all nodes say to all others where there are many; see meshLinks.
 func Links(w World) []Link {
 	hosts := slices.SortedFunc(slices.Values(w.Hosts), func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
 	var links []Link
-	for _, from := range hosts {
-		for _, to := range hosts {
-			if from.Name == to.Name {
-				continue
+	for _, p := range ports(w) {
+		if p.from == nil || p.local {
+			continue
+		}
+		var from, to []string
+		for _, h := range hosts {
+			if p.from(w, h) {
+				from = append(from, h.Name)
 			}
-			for _, p := range ports(w) {
-				if p.from != nil && p.from(w, from) && p.on(w, to) && !p.local {
-					links = append(links, Link{From: from.Name, To: to.Name, Port: p.number, Proto: p.proto, What: p.what})
-				}
+			if p.on(w, h) {
+				to = append(to, h.Name)
+			}
+		}
+		for _, f := range from {
+			others := to
+			if i, ok := slices.BinarySearch(to, f); ok {
+				others = slices.Concat(to[i+1:], to[:i])
+			}
+			if p.mesh {
+				others = others[:min(len(others), meshLinks)]
+			}
+			for _, t := range others {
+				links = append(links, Link{From: f, To: t, Port: p.number, Proto: p.proto, What: p.what})
 			}
 		}
 	}
+	slices.SortStableFunc(links, func(a, b Link) int {
+		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To))
+	})
 	return links
 }
 

@@ -80,6 +80,38 @@ db2>db1 2380/tcp etcd peers`,
 	}
 }
 
+// Where there are many hosts, links grow as the hosts do, and each host is still tried as both ends.
+func TestLinksOfManyHosts(t *testing.T) {
+	count := func(n int) int {
+		w := World{VXLANPort: 4789, BGP: true}
+		for i := range n {
+			w.Hosts = append(w.Hosts, Host{Name: fmt.Sprintf("h%03d", i), ControlPlane: i < 3, Etcd: i < 3, Worker: i >= 3})
+		}
+		from, to := map[string]int{}, map[string]int{}
+		links := Links(w)
+		for _, l := range links {
+			if l.From == l.To {
+				t.Errorf("%s connects to itself", l.From)
+			}
+			if l.Proto == "udp" {
+				from[l.From]++
+				to[l.To]++
+			}
+		}
+		want := min(n-1, meshLinks)
+		for _, h := range w.Hosts {
+			if from[h.Name] != want || to[h.Name] != want {
+				t.Errorf("of %d hosts %s is tried to connect to %d, and %d to it; want %d", n, h.Name, from[h.Name], to[h.Name], want)
+			}
+		}
+		return len(links)
+	}
+	count(meshLinks + 1)
+	if first, second, third := count(100), count(200), count(300); third-second != second-first {
+		t.Errorf("100, 200 and 300 hosts have %d, %d and %d links", first, second, third)
+	}
+}
+
 func reachTable() map[string][]faulty {
 	closed := func(reason string, links ...string) func(World) World {
 		return func(w World) World {

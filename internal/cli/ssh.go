@@ -21,6 +21,7 @@ import (
 type dialer struct {
 	limiter  *ssh.Limiter
 	bastions *ssh.Bastions
+	known    *ssh.KnownHostsFiles
 	configs  map[string]ssh.Config // by host
 
 	mu    sync.Mutex
@@ -37,7 +38,7 @@ type clientFile struct {
 // before anything is dialled.
 func newDialer(hosts []inventory.Host) (*dialer, error) {
 	d := &dialer{
-		limiter: ssh.NewLimiter(ssh.DefaultHandshakes), bastions: ssh.NewBastions(),
+		limiter: ssh.NewLimiter(ssh.DefaultHandshakes), bastions: ssh.NewBastions(), known: ssh.NewKnownHostsFiles(),
 		files: map[string]clientFile{}, configs: map[string]ssh.Config{},
 	}
 	var errs []error
@@ -69,7 +70,7 @@ func (d *dialer) dial(ctx context.Context, h inventory.Host) (host.Conn, error) 
 			return nil, fmt.Errorf("%s: %w", h.Name, err)
 		}
 	}
-	config.Limiter, config.Bastions = d.limiter, d.bastions
+	config.Limiter, config.Bastions, config.KnownHostsFiles = d.limiter, d.bastions, d.known
 	return ssh.Dial(ctx, config)
 }
 

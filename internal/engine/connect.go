@@ -34,9 +34,11 @@ type member struct {
 	facts     facts.Facts
 	skew      time.Duration
 	asked     []sh.Probe
-	target    plan.Target
-	groups    []plan.Group
-	plan      plan.Host
+	// lists is what the manifest ought to list by the facts; nil until it is asked for.
+	lists  *listing
+	target plan.Target
+	groups []plan.Group
+	plan   plan.Host
 	// push is set when the host cannot fetch files for itself and is given them.
 	push bool
 	// unfetchable are the URLs of files that the host needs and cannot get for itself.

@@ -31,7 +31,7 @@ func (s *Session) look(ctx context.Context, m *member) error {
 	if m.facts, err = facts.Parse(answers.Facts); err != nil {
 		return &fault.Error{Kind: fault.Other, Host: m.Name, Op: "look", Err: err}
 	}
-	m.observed, m.asked = answers, probes
+	m.observed, m.asked, m.lists = answers, probes, nil
 	m.skew = skew(m.facts.Time, before, after)
 	return nil
 }

@@ -26,18 +26,27 @@ import (
 // leaveWays finds out whether the plan takes a way to the API servers away. A run that does not take
 // all hosts through all phases leaves all ways: it cannot know who goes by them.
 func (s *Session) leaveWays() error {
-	planned := map[*member]plan.Host{}
+	type compared struct {
+		target plan.Target
+		groups []plan.Group
+		plan   plan.Host
+	}
+	planned := map[*member]compared{}
 	for _, m := range s.planned() {
-		planned[m] = m.plan
+		planned[m] = compared{m.target, m.groups, m.plan}
 	}
 	if err := s.keepWays(true); err != nil || s.joins {
 		return err // who goes by them a machine that joins cannot know
 	}
 	for m, all := range planned {
-		s.closes = s.closes || !slices.Equal(summary(all), summary(m.plan))
+		s.closes = s.closes || !slices.Equal(summary(all.plan), summary(m.plan))
 	}
 	if !s.closes || s.Only == nil && len(planned) == len(s.Cluster.Hosts) {
-		return s.keepWays(false)
+		s.keeps = false
+		for m, all := range planned {
+			m.target, m.groups, m.plan = all.target, all.groups, all.plan
+		}
+		return nil
 	}
 	s.closes = false
 	s.emit(report.Event{Kind: report.Notice, Message: "the ways to the API servers that are wanted no more stay until a run takes all hosts through all phases: " +
@@ -55,7 +64,7 @@ func summary(h plan.Host) []string {
 }
 
 // keepWays compares the hosts of the run anew, with what leads to the API servers and is wanted no more
-// or without.
+// or without. Where nothing is to be changed, no way is taken away that could be kept.
 func (s *Session) keepWays(keep bool) error {
 	s.keeps = keep
 	var errs []error
@@ -63,6 +72,9 @@ func (s *Session) keepWays(keep bool) error {
 		m.target.KeepsWays, m.target.VirtualIPs = keep, nil
 		if keep {
 			m.target.VirtualIPs = virtualIPs(m.observed)
+		}
+		if keep && len(m.plan.Changes()) == 0 {
+			continue
 		}
 		var err error
 		if m.groups, err = plan.Desired(s.Phases, s.Cluster, m.target); err == nil {

@@ -233,18 +233,38 @@ func (s *Session) traces(m *member) check.Traces {
 			t.Applied++
 		}
 	}
-	groups, err := plan.Desired(s.Phases, s.Cluster, plan.Target{Host: m.Host, Looked: true, Facts: m.facts})
-	if err != nil {
+	if m.lists == nil {
+		m.lists = s.listed(m)
+	}
+	if m.lists.err != nil {
 		t.Missing++ // what cannot be told is not complete; the plan says why
 	}
-	for _, g := range groups {
-		for _, r := range g.Resources {
-			if _, listed := m.observed.Manifest[string(r.ID())]; !listed && r.ID().Kind() != "dir" {
-				t.Missing++
-			}
+	for _, id := range m.lists.ids {
+		if _, listed := m.observed.Manifest[string(id)]; !listed {
+			t.Missing++
 		}
 	}
 	return t
+}
+
+// listing is what the manifest of a host that is complete lists.
+type listing struct {
+	ids []resource.ID
+	err error
+}
+
+// listed names what the manifest of a host ought to list, by its facts.
+func (s *Session) listed(m *member) *listing {
+	groups, err := plan.Desired(s.Phases, s.Cluster, plan.Target{Host: m.Host, Looked: true, Facts: m.facts})
+	l := &listing{err: err}
+	for _, g := range groups {
+		for _, r := range g.Resources {
+			if id := r.ID(); id.Kind() != "dir" {
+				l.ids = append(l.ids, id)
+			}
+		}
+	}
+	return l
 }
 
 // target completes what is known of each host: facts, authorities, artifacts.

@@ -1,7 +1,6 @@
 package sh
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
@@ -103,23 +102,19 @@ type stamp struct{ file, installed, source string }
 // and a missing end are ErrIncomplete.
 func ParseAnswers(marker string, probes []Probe, out []byte) (*Answers, error) {
 	p := &parser{marker: marker + " ", unit: map[string]string{}, stamps: map[string]stamp{}, noSysctl: map[string]bool{}, a: &Answers{
-		Files: map[string]FileState{}, Units: map[string]UnitState{}, Sysctls: map[string]string{},
-		Modules: map[string]bool{}, Reach: map[string]bool{}, Manifest: map[string]string{},
+		Files: make(map[string]FileState, len(probes)), Units: map[string]UnitState{}, Sysctls: map[string]string{},
+		Modules: map[string]bool{}, Reach: map[string]bool{}, Manifest: make(map[string]string, len(probes)),
 	}}
-	scanner := bufio.NewScanner(bytes.NewReader(out))
-	scanner.Buffer(make([]byte, 64<<10), 64<<20)
-	for scanner.Scan() {
-		rest, ok := strings.CutPrefix(scanner.Text(), p.marker)
+	mark := []byte(p.marker)
+	for line := range bytes.Lines(out) {
+		rest, ok := bytes.CutPrefix(line, mark)
 		if !ok {
 			continue
 		}
-		verb, arg, _ := strings.Cut(rest, " ")
+		verb, arg, _ := strings.Cut(strings.TrimSuffix(strings.TrimSuffix(string(rest), "\n"), "\r"), " ")
 		if err := p.line(verb, arg); err != nil {
 			return nil, err
 		}
-	}
-	if err := scanner.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIncomplete, err)
 	}
 	if !p.ended {
 		return nil, fmt.Errorf("%w: it does not end", ErrIncomplete)

@@ -64,7 +64,7 @@ type look struct {
 
 func newLook(probes []Probe) look {
 	l := look{
-		files: map[string]FileProbe{}, units: map[string]bool{},
+		files: make(map[string]FileProbe, len(probes)), units: map[string]bool{},
 		sysctls: map[string]bool{}, modules: map[string]bool{}, urls: map[string]bool{},
 	}
 	for _, p := range probes {
@@ -138,8 +138,10 @@ func sortedKeys[V any](m map[string]V) []string {
 // The marker must be random per run and made of letters and digits.
 func RenderProbes(marker string, probes []Probe) []byte {
 	var b strings.Builder
+	l := newLook(probes)
+	b.Grow(l.size())
 	open(&b, marker)
-	newLook(probes).render(&b)
+	l.render(&b)
 	closeScript(&b)
 	return []byte(b.String())
 }
@@ -154,6 +156,12 @@ func RenderSettledProbes(marker string, probes []Probe) []byte {
 	newLook(probes).render(&b)
 	closeScript(&b)
 	return []byte(b.String())
+}
+
+// size is about how many bytes the script has.
+func (l look) size() int {
+	const around, each = 4 << 10, 192
+	return around + len(l.facts) + each*(len(l.files)+len(l.units)+len(l.sysctls)+len(l.modules)+len(l.urls))
 }
 
 // open starts the one compound command that a whole script is.

@@ -60,9 +60,12 @@ type Config struct {
 	Timeouts    Timeouts
 	MaxSessions int      // session channels at a time, default 8; OpenSSH allows 10
 	Limiter     *Limiter // bounds handshakes in progress with an address; share it between hosts. nil: unbounded
+	// KnownHostsFiles has the files of known hosts that were read; share it between hosts. nil: each
+	// connection reads them.
+	KnownHostsFiles *KnownHostsFiles
 
 	// Via are the hosts on the way, the one that is connected to first in front; the last one connects
-	// to Address. A Limiter and Timeouts that they lack are those of this host. nil: there are none.
+	// to Address. A Limiter, KnownHostsFiles and Timeouts that they lack are those of this host. nil: there are none.
 	Via []Config
 	// Bastions has the connections to Via; share it between hosts. nil: the host has its own.
 	Bastions *Bastions
@@ -191,6 +194,9 @@ func (c Config) way() []Config {
 	for _, hop := range c.Via {
 		if hop.Limiter == nil {
 			hop.Limiter = c.Limiter
+		}
+		if hop.KnownHostsFiles == nil {
+			hop.KnownHostsFiles = c.KnownHostsFiles
 		}
 		if hop.Timeouts == (Timeouts{}) {
 			hop.Timeouts = c.Timeouts

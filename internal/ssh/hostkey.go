@@ -35,7 +35,7 @@ func newVerifier(c Config) (*verifier, error) {
 		v.pin, err = parsePin(c.HostKey)
 		return v, err
 	}
-	v.known, err = loadKnownHosts(c.knownHostsFiles(), c.hostKeyName())
+	v.known, err = loadKnownHosts(c.KnownHostsFiles, c.knownHostsFiles(), c.hostKeyName())
 	if err != nil {
 		return nil, &ConfigError{Host: c.Host, Err: err}
 	}

@@ -382,7 +382,7 @@ func TestMatchesOpenSSH(t *testing.T) {
 		write(t, file, "other.host"+key+field+key)
 		for _, endpoint := range []string{"example.com:22", "www.example.com:22", "bad.example.com:22", "10.0.0.1:22", "10.0.0.1:2222",
 			"[fd00::1]:22", "[fd00::1]:2222", "a:22", "EXAMPLE.com:22"} {
-			db, err := loadKnownHosts([]string{file}, endpoint)
+			db, err := loadKnownHosts(nil, []string{file}, endpoint)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -423,7 +423,7 @@ func FuzzKnownHosts(f *testing.F) {
 	f.Add("a,!b,c* "+key+" comment\r\n# x\n\nbroken", "[fd00::1]:22")
 	f.Fuzz(func(t *testing.T, content, endpoint string) {
 		db := &knownHosts{name: strings.ToLower(knownhosts.Normalize(endpoint))}
-		db.parse("file", []byte(content))
+		db.add("file", parseKnownHosts([]byte(content)))
 		for _, k := range append(append([]knownKey{}, db.keys...), db.authorities...) {
 			if k.key == nil || k.line < 1 || k.line > strings.Count(content, "\n")+1 {
 				t.Fatalf("bad entry %+v", k)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -43,28 +44,81 @@ func (k knownKey) String() string {
 	return fmt.Sprintf("%s (%s, %s:%d)", ssh.FingerprintSHA256(k.key), k.key.Type(), k.file, k.line)
 }
 
+// KnownHostsFiles has the known_hosts files that were read, so that a run reads each once and not for each
+// host. A file that has changed since is read anew.
+type KnownHostsFiles struct {
+	mu    sync.Mutex
+	files map[string]knownHostsFile // by path
+}
+
+// knownHostsFile is a file that was read, and how it was then.
+type knownHostsFile struct {
+	info  os.FileInfo
+	lines []knownHostsLine
+}
+
+// knownHostsLine is one line of a file; err is why it cannot be read.
+type knownHostsLine struct {
+	number   int
+	marker   string
+	patterns []string
+	key      ssh.PublicKey
+	err      error
+}
+
+// NewKnownHostsFiles returns one in which nothing was read yet.
+func NewKnownHostsFiles() *KnownHostsFiles {
+	return &KnownHostsFiles{files: map[string]knownHostsFile{}}
+}
+
+// lines returns those of a file. Of a nil KnownHostsFiles nothing is kept.
+func (k *KnownHostsFiles) lines(path string) ([]knownHostsLine, error) {
+	if k == nil {
+		data, err := os.ReadFile(path)
+		return parseKnownHosts(data), err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	file := k.files[path]
+	if file.info != nil && os.SameFile(info, file.info) && info.Size() == file.info.Size() && info.ModTime().Equal(file.info.ModTime()) {
+		return file.lines, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	file = knownHostsFile{info: info, lines: parseKnownHosts(data)}
+	k.files[path] = file
+	return file.lines, nil
+}
+
 // loadKnownHosts reads what files say about endpoint (host:port). Files that do not exist are
 // empty; one that cannot be read is an error.
-func loadKnownHosts(files []string, endpoint string) (*knownHosts, error) {
+func loadKnownHosts(read *KnownHostsFiles, files []string, endpoint string) (*knownHosts, error) {
 	db := &knownHosts{name: strings.ToLower(knownhosts.Normalize(endpoint))}
 	if strings.HasPrefix(db.name, "[") {
 		db.portless, _, _ = strings.Cut(db.name[1:], "]")
 	}
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		lines, err := read.lines(file)
 		if os.IsNotExist(err) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("known hosts: %w", err)
 		}
-		db.parse(file, data)
+		db.add(file, lines)
 	}
 	return db, nil
 }
 
-// parse adds the lines of one file.
-func (db *knownHosts) parse(file string, data []byte) {
+// parseKnownHosts reads the lines of a file.
+func parseKnownHosts(data []byte) []knownHostsLine {
+	var lines []knownHostsLine
 	number := 0
 	for line := range bytes.Lines(data) {
 		number++
@@ -72,22 +126,31 @@ func (db *knownHosts) parse(file string, data []byte) {
 		if len(text) == 0 || text[0] == '#' {
 			continue
 		}
-		marker, patterns, key, _, _, err := ssh.ParseKnownHosts(text)
-		known := knownKey{key: key, file: file, line: number}
-		named := err == nil && matchHost(patterns, db.name)
-		known.portless = err == nil && !named && db.portless != "" && matchHost(patterns, db.portless)
+		l := knownHostsLine{number: number}
+		l.marker, l.patterns, l.key, _, _, l.err = ssh.ParseKnownHosts(text)
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// add takes what the lines of a file say.
+func (db *knownHosts) add(file string, lines []knownHostsLine) {
+	for _, l := range lines {
+		known := knownKey{key: l.key, file: file, line: l.number}
+		named := l.err == nil && matchHost(l.patterns, db.name)
+		known.portless = l.err == nil && !named && db.portless != "" && matchHost(l.patterns, db.portless)
 		switch {
-		case err != nil:
-			db.skipped = append(db.skipped, fmt.Sprintf("%s:%d", file, number))
-		case marker == "revoked":
+		case l.err != nil:
+			db.skipped = append(db.skipped, fmt.Sprintf("%s:%d", file, l.number))
+		case l.marker == "revoked":
 			db.revoked = append(db.revoked, known)
 		case !named && !known.portless:
-		case marker == "cert-authority":
+		case l.marker == "cert-authority":
 			db.authorities = append(db.authorities, known)
-		case marker == "":
+		case l.marker == "":
 			db.keys = append(db.keys, known)
 		default:
-			db.skipped = append(db.skipped, fmt.Sprintf("%s:%d", file, number))
+			db.skipped = append(db.skipped, fmt.Sprintf("%s:%d", file, l.number))
 		}
 	}
 }

@@ -190,12 +190,14 @@ func (r *running) feed() {
 func (r *running) drain() {
 	defer close(r.drained)
 	var streams sync.WaitGroup
+	const much, little = 32 << 10, 4 << 10
 	for _, stream := range []struct {
 		from io.Reader
 		to   io.Writer
-	}{{r.ch, r.stdout}, {r.ch.Stderr(), r.prompt}} {
+		size int
+	}{{r.ch, r.stdout, much}, {r.ch.Stderr(), r.prompt, little}} {
 		streams.Go(func() {
-			buffer := make([]byte, 32<<10)
+			buffer := make([]byte, stream.size)
 			for {
 				n, err := stream.from.Read(buffer)
 				if n > 0 {

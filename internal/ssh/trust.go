@@ -28,7 +28,7 @@ func (v *verifier) trust(key ssh.PublicKey) error {
 	if err := lockFile(file, v.config.Timeouts.Handshake); err != nil {
 		return fmt.Errorf("%s: record host key: lock %s: %w", v.config.Host, path, err)
 	}
-	now, err := loadKnownHosts(v.config.knownHostsFiles(), v.config.hostKeyName())
+	now, err := loadKnownHosts(nil, v.config.knownHostsFiles(), v.config.hostKeyName())
 	if err != nil {
 		return fmt.Errorf("%s: record host key: %w", v.config.Host, err)
 	}

@@ -162,6 +162,18 @@ func (r *Root) proc() {
 	}
 }
 
+// Copy makes another root that is what this one is now.
+func (r *Root) Copy() *Root {
+	r.tb.Helper()
+	c := &Root{Dir: scratch(r.tb), shell: r.shell, tb: r.tb}
+	out, err := exec.CommandContext(r.tb.Context(), "cp", "-a", r.Dir+"/.", c.Dir).CombinedOutput()
+	if err != nil {
+		r.tb.Fatalf("copy %s: %v: %s", r.Dir, err, out)
+	}
+	r.tb.Cleanup(c.check)
+	return c
+}
+
 // Path is where a path of the root is on this machine.
 func (r *Root) Path(p string) string {
 	if rest, ok := strings.CutPrefix(p, "/usr/local/"); ok {

@@ -3,9 +3,12 @@
 package sshtest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"sync"
@@ -39,6 +42,24 @@ type Options struct {
 	DelayBanner   time.Duration
 	NoExitStatus  bool // close sessions without an exit status
 	LoseAfterExec bool // cut the connection when a command has ended, before its status is sent
+
+	// Exec, when set, answers commands in place of the shell, and returns their exit status.
+	Exec func(Command) int
+	// Files, when set, serves the SFTP subsystem in place of the machine's files.
+	Files func(at net.Addr, channel io.ReadWriteCloser)
+	// Dial, when set, is where tunnels lead to.
+	Dial func(address string) (net.Conn, error)
+}
+
+// Command is what one exec channel asks for.
+type Command struct {
+	// At is the address of the server that the client has connected to.
+	At             net.Addr
+	Line           string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Gone is closed when the client has closed the channel.
+	Gone <-chan struct{}
 }
 
 // Server is a running server. Its counters may be read at any time.
@@ -50,6 +71,7 @@ type Server struct {
 	stopping sync.Once
 
 	connections, logins, execs, running, peak atomic.Int64
+	received, sent                            atomic.Int64
 
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
@@ -64,6 +86,16 @@ func Start(t testing.TB, o Options) *Server {
 		key, _ := NewKey(t)
 		o.HostKeys = []ssh.Signer{key}
 	}
+	s, err := Listen(t.Context(), "127.0.0.1:0", o)
+	if err != nil {
+		t.Fatalf("sshtest: %v", err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Listen runs a server on an address until it is closed. It needs at least one host key.
+func Listen(ctx context.Context, address string, o Options) (*Server, error) {
 	if o.Shell == "" {
 		o.Shell = "/bin/sh"
 	}
@@ -72,32 +104,37 @@ func Start(t testing.TB, o Options) *Server {
 	for _, key := range o.HostKeys {
 		s.config.AddHostKey(key)
 	}
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		t.Fatalf("sshtest: %v", err)
+		return nil, err
 	}
 	s.listener = listener
 	s.done.Go(s.accept)
-	t.Cleanup(s.Close)
-	return s
+	return s, nil
 }
 
 // NewKey returns a new Ed25519 key as a signer and in the format of ssh-keygen.
 func NewKey(t testing.TB) (ssh.Signer, []byte) {
 	t.Helper()
+	signer, text, err := GenerateKey()
+	if err != nil {
+		t.Fatalf("sshtest: %v", err)
+	}
+	return signer, text
+}
+
+// GenerateKey is NewKey outside of a test.
+func GenerateKey() (ssh.Signer, []byte, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatalf("sshtest: generate key: %v", err)
+		return nil, nil, fmt.Errorf("generate key: %w", err)
 	}
 	signer, err := ssh.NewSignerFromKey(private)
 	if err != nil {
-		t.Fatalf("sshtest: %v", err)
+		return nil, nil, err
 	}
 	block, err := ssh.MarshalPrivateKey(private, "test")
-	if err != nil {
-		t.Fatalf("sshtest: %v", err)
-	}
-	return signer, pem.EncodeToMemory(block)
+	return signer, pem.EncodeToMemory(block), err
 }
 
 // Address returns the address without the port.
@@ -131,6 +168,9 @@ func (s *Server) Logins() int { return int(s.logins.Load()) }
 
 // Execs returns how many commands were started.
 func (s *Server) Execs() int { return int(s.execs.Load()) }
+
+// Traffic returns how many bytes the server has received and sent, those of the protocol included.
+func (s *Server) Traffic() (received, sent int64) { return s.received.Load(), s.sent.Load() }
 
 // PeakExecs returns the largest number of commands that ran at a time.
 func (s *Server) PeakExecs() int { return int(s.peak.Load()) }
@@ -187,6 +227,24 @@ func (s *Server) accept() {
 	}
 }
 
+// counted is a connection whose bytes are counted.
+type counted struct {
+	net.Conn
+	server *Server
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.server.received.Add(int64(n))
+	return n, err
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.server.sent.Add(int64(n))
+	return n, err
+}
+
 // serve handles one connection until it ends.
 func (s *Server) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
@@ -199,7 +257,7 @@ func (s *Server) serve(conn net.Conn) {
 			return
 		}
 	}
-	server, channels, requests, err := ssh.NewServerConn(conn, s.config)
+	server, channels, requests, err := ssh.NewServerConn(counted{conn, s}, s.config)
 	if err != nil {
 		return
 	}

@@ -31,6 +31,8 @@ func (s *Server) session(conn net.Conn, offer ssh.NewChannel, sessions *atomic.I
 	defer func() { _ = channel.Close() }()
 	var running sync.WaitGroup
 	defer running.Wait()
+	gone := make(chan struct{})
+	defer close(gone)
 	var process atomic.Pointer[os.Process]
 	for request := range requests {
 		switch request.Type {
@@ -38,12 +40,20 @@ func (s *Server) session(conn net.Conn, offer ssh.NewChannel, sessions *atomic.I
 			var message struct{ Command string }
 			_ = ssh.Unmarshal(request.Payload, &message)
 			_ = request.Reply(!s.options.RefuseExec, nil)
-			if !s.options.RefuseExec {
+			switch {
+			case s.options.RefuseExec:
+			case s.options.Exec != nil:
+				running.Go(func() { s.answer(channel, Command{At: conn.LocalAddr(), Line: message.Command, Gone: gone}) })
+			default:
 				running.Go(func() { s.exec(conn, channel, message.Command, &process) })
 			}
 		case "subsystem":
 			_ = request.Reply(!s.options.NoSFTP, nil)
-			if !s.options.NoSFTP {
+			switch {
+			case s.options.NoSFTP:
+			case s.options.Files != nil:
+				running.Go(func() { s.options.Files(conn.LocalAddr(), channel) })
+			default:
 				running.Go(func() { serveFiles(channel) })
 			}
 		case "signal":
@@ -66,6 +76,16 @@ func serveFiles(channel ssh.Channel) {
 	if err == nil {
 		_ = server.Serve()
 	}
+	_ = channel.Close()
+}
+
+// answer has a command answered by what the options give in place of the shell.
+func (s *Server) answer(channel ssh.Channel, c Command) {
+	s.execs.Add(1)
+	c.Stdin, c.Stdout, c.Stderr = channel, channel, channel.Stderr()
+	code := s.options.Exec(c)
+	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)}))
+	_ = channel.CloseWrite()
 	_ = channel.Close()
 }
 
@@ -151,7 +171,11 @@ func (s *Server) tunnel(offer ssh.NewChannel) {
 		_ = offer.Reject(ssh.Prohibited, "open failed") // what sshd says with AllowTcpForwarding no
 		return
 	}
-	target, err := net.Dial("tcp", net.JoinHostPort(message.Host, strconv.Itoa(int(message.Port)))) //nolint:noctx // ends with the target
+	dial := s.options.Dial
+	if dial == nil {
+		dial = func(address string) (net.Conn, error) { return net.Dial("tcp", address) } //nolint:noctx // ends with the target
+	}
+	target, err := dial(net.JoinHostPort(message.Host, strconv.Itoa(int(message.Port))))
 	if err != nil {
 		text := "open failed"
 		if errors.Is(err, syscall.ECONNREFUSED) {

@@ -1,0 +1,33 @@
+package phases
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+)
+
+// remember returns a function that makes what make does, once for the same data: most hosts of a cluster get
+// the same files, and rendering and checking one takes longer than asking a host for it. What it returns is
+// shared, and must not be changed.
+func remember[D, R any](make func(D) (R, error)) func(D) (R, error) {
+	type result struct {
+		value R
+		err   error
+	}
+	var mu sync.Mutex
+	known := map[any]result{}
+	return func(data D) (R, error) {
+		key := any(data)
+		if !reflect.ValueOf(key).Comparable() {
+			key = fmt.Sprintf("%#v", data) // a pointer in it makes data differ that may be alike, not the other way round
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		r, ok := known[key]
+		if !ok {
+			r.value, r.err = make(data)
+			known[key] = r
+		}
+		return r.value, r.err
+	}
+}
