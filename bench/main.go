@@ -29,7 +29,12 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	var err error
+	if len(os.Args) == 3 && os.Args[1] == bareClient {
+		err = runBareClient(ctx, os.Args[2])
+	} else {
+		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -104,13 +109,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			failures = append(failures, ctx.Err())
 			break
 		}
-		r, err := b.compare(ctx, c)
-		if err != nil {
+		if err := b.measure(ctx, c, &report); err != nil {
 			// What else can be measured is worth having.
 			failures = append(failures, fmt.Errorf("%s was not measured: %w", c.name, err))
-			continue
 		}
-		report.Results = append(report.Results, r)
 	}
 	report.Seconds = time.Since(started).Seconds()
 	file, err := report.write(b.logs + ".json")
@@ -125,6 +127,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		failures = append(failures, report.check())
 	}
 	return errors.Join(failures...)
+}
+
+// measure adds what a comparison comes to to a report.
+func (b *bench) measure(ctx context.Context, c comparison, report *Report) error {
+	if c.grow != nil {
+		growth, err := c.grow(ctx, c.repetitions)
+		report.Growth = append(report.Growth, growth...)
+		return err
+	}
+	r, err := b.compare(ctx, c)
+	if err == nil {
+		report.Results = append(report.Results, r)
+	}
+	return err
 }
 
 // bench is one run of this program.
@@ -152,6 +168,8 @@ func (b *bench) comparisons() []comparison {
 		b.bringUp(topology{controlPlanes: 3, workers: 2}, 0.5),
 		b.bringUp(topology{controlPlanes: 1, workers: 2}, 0.8),
 		b.startUp(),
+		b.planCPU(),
+		b.growth(),
 	}
 }
 

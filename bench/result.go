@@ -21,6 +21,7 @@ type Report struct {
 	Machine  Machine           `json:"machine"`
 	Versions map[string]string `json:"versions"`
 	Results  []Result          `json:"results"`
+	Growth   []Growth          `json:"growth,omitempty"`
 }
 
 // Result is one comparison.
@@ -107,6 +108,9 @@ func (r Report) check() error {
 			errs = append(errs, fmt.Errorf("%s: the ratio is %.2f, and may be %.2f", result.Name, result.Ratio.Median, result.Limit))
 		}
 	}
+	for _, g := range r.Growth {
+		errs = append(errs, g.check())
+	}
 	return errors.Join(errs...)
 }
 
@@ -114,6 +118,13 @@ func (r Report) check() error {
 func (r Report) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %d CPUs, %.0f GiB, Linux %s, load average %.1f at the start; kubewright %s, Kubernetes %s\n\n",
 		r.Machine.CPU, r.Machine.CPUs, r.Machine.MemoryGiB, r.Machine.Kernel, r.Machine.Load, r.Versions["kubewright"], r.Versions["kubernetes"])
+	return errors.Join(r.printResults(w), r.printGrowth(w))
+}
+
+func (r Report) printResults(w io.Writer) error {
+	if len(r.Results) == 0 {
+		return nil
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "MEASUREMENT\tTIMES\tOURS\tTHEIRS\tRATIO\tLIMIT")
 	for _, result := range r.Results {
@@ -121,6 +132,24 @@ func (r Report) print(w io.Writer) error {
 			result.Subject.text(), result.Yardstick.text(), result.Ratio.text("", 2), result.limitText())
 	}
 	return table.Flush()
+}
+
+// printGrowth writes a table for each kind of run.
+func (r Report) printGrowth(w io.Writer) error {
+	var errs []error
+	for _, g := range r.Growth {
+		fmt.Fprintf(w, "\n%s: %s\n\n", g.Name, g.What)
+		table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+		fmt.Fprintln(table, "HOSTS\tTIMES\tTIME\tCPU\tPEAK\tSENT PER HOST\tANSWERED\tCOMMANDS")
+		for _, p := range g.Points {
+			const kilo = 1000
+			fmt.Fprintf(table, "%d\t%d\t%s\t%s\t%s\t%.1f kB\t%.1f kB\t%.2f\n", p.Hosts, len(p.Costs), p.Seconds.text(" s", 2), p.CPU.text(" s", 2),
+				p.PeakMiB.text(" MiB", 0), p.ReceivedPerHost/kilo, p.SentPerHost/kilo, p.ExecsPerHost)
+		}
+		errs = append(errs, table.Flush())
+		fmt.Fprintf(w, "CPU: %.2f s and %.2f ms a host; R² %.4f\n", g.Fit.Base, 1000*g.Fit.PerHost, g.Fit.R2)
+	}
+	return errors.Join(errs...)
 }
 
 func (r Result) limitText() string {
@@ -139,7 +168,10 @@ func (s Series) text() string {
 
 // digits is how many of a number of seconds are shown after the point.
 func digits(seconds float64) int {
-	if seconds < 1 {
+	switch {
+	case seconds < 0.01:
+		return 5
+	case seconds < 1:
 		return 3
 	}
 	return 1
