@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // What is run on the fleet. Its workers become all that a host can be without an API server; what needs one
@@ -50,7 +53,7 @@ type Cost struct {
 	Received int64   `json:"receivedBytes"` // by the hosts
 	Sent     int64   `json:"sentBytes"`
 	Execs    int     `json:"execs"`
-	Busy     float64 `json:"busy"` // the share of the machine's CPU time, as of a Sample
+	Busy     float64 `json:"busy,omitempty"` // the share of the machine's CPU time, as of a Sample
 }
 
 // Fit is a line by least squares: Base + PerHost*hosts.
@@ -118,14 +121,43 @@ func summarize(hosts int, costs []Cost) Point {
 	}
 }
 
+// usageOf is the name of the command that runs another program and writes to a file what that took. What the
+// kernel says of a process begins with the memory of the one that started it, which has a whole fleet.
+const usageOf = "usage-of"
+
+// runUsage runs a program and writes its cost to a file.
+func runUsage(ctx context.Context, file string, argv []string) error {
+	const mib, kib = 1 << 20, 1 << 10
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	c := Cost{Seconds: time.Since(start).Seconds(), CPU: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
+	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		c.PeakMiB = float64(r.Maxrss) * kib / mib
+	}
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, encoded, 0o600)
+}
+
 // usage runs a program, keeps what it says and returns what it took.
 func (b *bench) usage(ctx context.Context, id string, argv ...string) (Cost, error) {
-	const mib, kib = 1 << 20, 1 << 10
+	own, err := os.Executable()
+	if err != nil {
+		return Cost{}, err
+	}
 	clock, err := startClock()
 	if err != nil {
 		return Cost{}, err
 	}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	file := filepath.Join(b.logs, id+".usage.json")
+	cmd := exec.CommandContext(ctx, own, append([]string{usageOf, file}, argv...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	out, err := cmd.CombinedOutput()
 	clock.lap("run")
@@ -133,11 +165,15 @@ func (b *bench) usage(ctx context.Context, id string, argv ...string) (Cost, err
 		return Cost{}, fmt.Errorf("%s: %w; it said:\n%s", strings.Join(argv, " "), errors.Join(err, kept), tail(out))
 	}
 	sample, err := clock.stop()
-	c := Cost{Seconds: sample.Seconds, Busy: sample.Busy, CPU: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
-	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		c.PeakMiB = float64(r.Maxrss) * kib / mib
+	if err != nil {
+		return Cost{}, err
 	}
-	return c, err
+	encoded, err := os.ReadFile(file)
+	if err != nil {
+		return Cost{}, err
+	}
+	c := Cost{Busy: sample.Busy}
+	return c, json.Unmarshal(encoded, &c)
 }
 
 // tail is the end of what a program said.

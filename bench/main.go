@@ -30,10 +30,13 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var err error
-	if len(os.Args) == 3 && os.Args[1] == bareClient {
-		err = runBareClient(ctx, os.Args[2])
-	} else {
-		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch args := os.Args[1:]; {
+	case len(args) == 2 && args[0] == bareClient:
+		err = runBareClient(ctx, args[1])
+	case len(args) > 2 && args[0] == usageOf:
+		err = runUsage(ctx, args[1], args[2:])
+	default:
+		err = run(ctx, args, os.Stdout, os.Stderr)
 	}
 	stop()
 	switch {

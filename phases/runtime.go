@@ -27,6 +27,7 @@ const (
 // runtime installs containerd and runc, and has containerd pull from the mirrors.
 func runtime() plan.Phase {
 	containerd, mirrorsOf := remember(templates.ContainerdConfig), remember(registryHosts)
+	files := newReleaseFiles()
 	containerdService := sync.OnceValues(templates.ContainerdUnit)
 	return plan.Phase{
 		Name:  "runtime",
@@ -45,7 +46,7 @@ func runtime() plan.Phase {
 			if err != nil {
 				return nil, err
 			}
-			installed := slices.Concat(artifact(c, t, "containerd"), artifact(c, t, "runc"))
+			installed := slices.Concat(files.artifact(c, t, "containerd"), files.artifact(c, t, "runc"))
 			// Secret, for what a host had there before may log in to a registry or to a proxy.
 			want := slices.Concat(installed, []resource.Resource{
 				resource.Dir{Path: "/etc/containerd"},
@@ -117,7 +118,7 @@ func runsPods(h inventory.Host) bool {
 
 // binaries installs what the kubelet needs beside the runtime, or etcd on a host that has no kubelet.
 func binaries() plan.Phase {
-	leftBehind := remember(byproducts)
+	leftBehind, files := remember(byproducts), newReleaseFiles()
 	return plan.Phase{
 		Name:  "binaries",
 		Short: "kubelet, kubectl and CNI plugins, or etcd",
@@ -125,7 +126,7 @@ func binaries() plan.Phase {
 		After: []plan.Edge{plan.SameHost("host"), plan.SameHost("runtime")},
 		Desire: func(c *cluster.Cluster, t plan.Target) ([]resource.Resource, error) {
 			if etcdOnly(t.Host) {
-				return artifact(c, t, "etcd"), nil
+				return files.artifact(c, t, "etcd"), nil
 			}
 			want := []resource.Resource{
 				resource.Dir{Path: "/opt/cni"}, resource.Dir{Path: "/opt/cni/bin"},
@@ -136,10 +137,10 @@ func binaries() plan.Phase {
 				return nil, err
 			}
 			want = append(want, left...)
-			want = append(want, artifact(c, t, "kubelet")...)
-			want = append(want, artifact(c, t, "cni-plugins")...)
+			want = append(want, files.artifact(c, t, "kubelet")...)
+			want = append(want, files.artifact(c, t, "cni-plugins")...)
 			if t.Has(inventory.RoleControlPlane) {
-				want = append(want, artifact(c, t, "kubectl")...)
+				want = append(want, files.artifact(c, t, "kubectl")...)
 			}
 			return want, nil
 		},
@@ -166,12 +167,34 @@ func byproducts(c *cluster.Cluster) ([]resource.Resource, error) {
 	return want, nil
 }
 
+// releaseFile names a file of the catalogue, and releaseFiles look it up.
+type (
+	releaseFile struct {
+		cluster    *cluster.Cluster
+		name, arch string
+	}
+	releaseFiles func(releaseFile) (installed, error)
+)
+
+// installed is a file of the catalogue, with its members in order.
+type installed struct {
+	catalog.File
+	members []string
+}
+
+func newReleaseFiles() releaseFiles {
+	return remember(func(f releaseFile) (installed, error) {
+		file, _ := f.cluster.Release.File(f.name, f.arch)
+		return installed{file, slices.Sorted(maps.Keys(file.Members))}, nil
+	})
+}
+
 // artifact lists the binaries that a file of the catalogue brings. Where they go does not
 // depend on the architecture, which is not known before the first look.
-func artifact(c *cluster.Cluster, t plan.Target, name string) []resource.Resource {
-	file, _ := c.Release.File(name, cmp.Or(t.Facts.Arch, catalog.Arches()[0]))
-	var want []resource.Resource
-	for _, member := range slices.Sorted(maps.Keys(file.Members)) {
+func (files releaseFiles) artifact(c *cluster.Cluster, t plan.Target, name string) []resource.Resource {
+	file, _ := files(releaseFile{c, name, cmp.Or(t.Facts.Arch, catalog.Arches()[0])})
+	want := make([]resource.Resource, 0, len(file.Members))
+	for _, member := range file.members {
 		b := resource.Binary{Path: file.Members[member], Artifact: t.Artifacts[name]}
 		if file.Format != catalog.Raw {
 			b.Member = member

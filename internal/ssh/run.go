@@ -190,7 +190,7 @@ func (r *running) feed() {
 func (r *running) drain() {
 	defer close(r.drained)
 	var streams sync.WaitGroup
-	const much, little = 32 << 10, 4 << 10
+	const much, little = 8 << 10, 2 << 10 // as long as the script runs, on each host
 	for _, stream := range []struct {
 		from io.Reader
 		to   io.Writer
