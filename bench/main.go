@@ -117,6 +117,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			failures = append(failures, fmt.Errorf("%s was not measured: %w", c.name, err))
 		}
 	}
+	for _, end := range b.atEnd {
+		failures = append(failures, end())
+	}
 	report.Seconds = time.Since(started).Seconds()
 	file, err := report.write(b.logs + ".json")
 	if err != nil {
@@ -140,6 +143,11 @@ func (b *bench) measure(ctx context.Context, c comparison, report *Report) error
 		return err
 	}
 	r, err := b.compare(ctx, c)
+	var lacks *missing
+	if errors.As(err, &lacks) {
+		report.NotMeasured = append(report.NotMeasured, Missing{c.name, lacks.Error()})
+		return nil
+	}
 	if err == nil {
 		report.Results = append(report.Results, r)
 	}
@@ -151,7 +159,8 @@ type bench struct {
 	options
 	started time.Time
 	run     lab.Runner
-	logs    string // folder
+	logs    string         // folder
+	atEnd   []func() error // what is left to do when all is measured
 	stderr  io.Writer
 }
 
@@ -167,13 +176,11 @@ func (b *bench) keep(name string, text []byte) error {
 
 // comparisons is everything that can be measured.
 func (b *bench) comparisons() []comparison {
-	return []comparison{
+	const few = 19
+	return slices.Concat([]comparison{
 		b.bringUp(topology{controlPlanes: 3, workers: 2}, 0.5),
 		b.bringUp(topology{controlPlanes: 1, workers: 2}, 0.8),
-		b.startUp(),
-		b.planCPU(),
-		b.growth(),
-	}
+	}, b.planned(few), []comparison{b.startUp(), b.planCPU(), b.growth()})
 }
 
 // choose returns what the flags ask for.

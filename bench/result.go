@@ -22,6 +22,14 @@ type Report struct {
 	Versions map[string]string `json:"versions"`
 	Results  []Result          `json:"results"`
 	Growth   []Growth          `json:"growth,omitempty"`
+	// NotMeasured is what this machine lacks something for.
+	NotMeasured []Missing `json:"notMeasured,omitempty"`
+}
+
+// Missing is a comparison that was not made, and why.
+type Missing struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
 }
 
 // Result is one comparison.
@@ -118,7 +126,11 @@ func (r Report) check() error {
 func (r Report) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %d CPUs, %.0f GiB, Linux %s, load average %.1f at the start; kubewright %s, Kubernetes %s\n\n",
 		r.Machine.CPU, r.Machine.CPUs, r.Machine.MemoryGiB, r.Machine.Kernel, r.Machine.Load, r.Versions["kubewright"], r.Versions["kubernetes"])
-	return errors.Join(r.printResults(w), r.printGrowth(w))
+	err := errors.Join(r.printResults(w), r.printGrowth(w))
+	for _, m := range r.NotMeasured {
+		fmt.Fprintf(w, "\n%s: not measured: %s\n", m.Name, m.Reason)
+	}
+	return err
 }
 
 func (r Report) printResults(w io.Writer) error {
