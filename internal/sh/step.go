@@ -269,8 +269,6 @@ n=$((n+1)); [ $n -le "$1" ] || { read -r c < "/proc/${o%/*}/comm"; echo "$c runs
 sleep 0.2 || sleep 1
 done
 done 3>&2 2>/dev/null; }
-kw_shims() {
-for d in /proc/[0-9]*; do read -r c < "$d/comm" && [ "$c" = containerd-shim ] && case " $(tr '\000' ' ' < "$d/cmdline")" in *" -namespace k8s.io "*) kill -s KILL "${d##*/}" ;; esac; done 2>/dev/null; :; }
 kw_rules() { # iptables or ip6tables, what is ours as an extended regular expression
 "$1-save" 2>/dev/null | grep -Eq -e "$2" || return 0
 "$1-save" | grep -Ev -e "$2" | "$1-restore"; }
@@ -404,7 +402,7 @@ for t in $(ctr -n k8s.io tasks ls -q); do ctr -n k8s.io tasks kill -a -s KILL "$
 for c in $(ctr -n k8s.io containers ls -q); do ctr -n k8s.io containers rm "$c" >/dev/null 2>&1; done
 fi
 if command -v systemctl >/dev/null; then systemctl stop kubepods.slice >/dev/null 2>&1; fi
-kw_shims
+for d in /proc/[0-9]*; do read -r c < "$d/comm" && [ "$c" = containerd-shim ] && case " $(tr '\000' ' ' < "$d/cmdline")" in *" -namespace k8s.io "*) kill -s KILL "${d##*/}" ;; esac; done 2>/dev/null
 find /sys/fs/cgroup -depth -type d -path '*/kubepods.slice*' -exec rmdir {} + 2>/dev/null; :`
 	case Unmount:
 		return fmt.Sprintf(`while read -r dev mp rest; do case $mp in %s/*) echo "$mp" ;; esac; done < /proc/mounts | sort -r | while read -r mp; do umount -l "$mp" || :; done`, Quote(s.Below))
