@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -54,7 +55,8 @@ type fleet struct {
 // simulated is one host.
 type simulated struct {
 	identity
-	kind *kind
+	kind     *kind
+	commands atomic.Int64
 
 	mu    sync.Mutex
 	state string // the scripts that have changed it, as a digest
@@ -266,6 +268,7 @@ func (f *fleet) exec(c sshtest.Command) int {
 	if h == nil {
 		return say(c.Stderr, 1, "there is no such host")
 	}
+	h.commands.Add(1)
 	word := readyWord.FindString(c.Line)
 	if word == "" { // the floor: a client that has a shell read one command
 		_, _ = io.Copy(io.Discard, c.Stdin)

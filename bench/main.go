@@ -180,7 +180,7 @@ func (b *bench) comparisons() []comparison {
 	return slices.Concat([]comparison{
 		b.bringUp(topology{controlPlanes: 3, workers: 2}, 0.5),
 		b.bringUp(topology{controlPlanes: 1, workers: 2}, 0.8),
-	}, b.planned(few), []comparison{b.startUp(), b.planCPU(), b.growth()})
+	}, b.planned(few), []comparison{b.startUp(), b.addWorker(), b.planCPU(), b.growth()})
 }
 
 // choose returns what the flags ask for.

@@ -466,3 +466,51 @@ func FuzzParsePin(f *testing.F) {
 		}
 	})
 }
+
+// A file of known hosts is read once for many hosts, and again when it was changed.
+func TestKnownHostsFiles(t *testing.T) {
+	key, _ := sshtest.NewKey(t)
+	other, _ := sshtest.NewKey(t)
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	record := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record(knownhosts.Line([]string{"a.example.com"}, key.PublicKey()) + "\nnonsense\n")
+	files := NewKnownHostsFiles()
+	load := func(host string) *knownHosts {
+		t.Helper()
+		db, err := loadKnownHosts(files, []string{file, file + ".not"}, host+":22")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	if db := load("a.example.com"); !contains(db.keys, key.PublicKey()) || len(db.skipped) != 1 {
+		t.Errorf("of a.example.com there is %v, and %v cannot be read", db.keys, db.skipped)
+	}
+	first := files.files[file].lines
+	if db := load("b.example.com"); len(db.keys) != 0 {
+		t.Errorf("of b.example.com there is %v", db.keys)
+	}
+	if again := files.files[file].lines; &again[0] != &first[0] {
+		t.Error("a file that has not changed was read again")
+	}
+	record(knownhosts.Line([]string{"a.example.com", "b.example.com"}, other.PublicKey()) + "\n")
+	for _, host := range []string{"a.example.com", "b.example.com"} {
+		if db := load(host); contains(db.keys, key.PublicKey()) || !contains(db.keys, other.PublicKey()) {
+			t.Errorf("of %s there is %v after a change", host, db.keys)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if db := load("a.example.com"); len(db.keys) != 0 {
+		t.Errorf("there is %v after the file was removed", db.keys)
+	}
+	if _, err := loadKnownHosts(files, []string{filepath.Dir(file)}, "a.example.com:22"); err == nil {
+		t.Error("a folder is taken for a file of known hosts")
+	}
+}
