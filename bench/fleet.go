@@ -40,6 +40,8 @@ type fleet struct {
 	server *sshtest.Server
 	web    *httptest.Server
 	kinds  map[string]*kind
+
+	patterns *patterns
 	// dir has a folder for each number of hosts with what kubewright is told.
 	dir     string
 	hostKey ssh.PublicKey
@@ -73,6 +75,27 @@ type held struct {
 	marker string
 }
 
+// patterns are what is looked for in scripts and answers.
+type patterns struct {
+	ready     *regexp.Regexp // what kubewright and a root shell know each other by; see internal/ssh
+	marker    *regexp.Regexp // the marker of a script; see internal/sh
+	reaped    *regexp.Regexp // the shells that a script ends
+	datagrams *regexp.Regexp // who sends datagrams, and where to
+	digest    *regexp.Regexp
+	timeFact  *regexp.Regexp // the time in an answer
+}
+
+func newPatterns() *patterns {
+	return &patterns{
+		ready:     regexp.MustCompile(`kubewright-ready-[0-9a-f]+`),
+		marker:    regexp.MustCompile(`(?m)^M=(kw[0-9a-f]+)$`),
+		reaped:    regexp.MustCompile(`(?m)^end ([0-9]+) `),
+		datagrams: regexp.MustCompile(`(?m)"\$M" (\S+) (.*) 2>/dev/null &$`),
+		digest:    regexp.MustCompile(`[0-9a-f]{64}`),
+		timeFact:  regexp.MustCompile(`(?m)^(` + originalMarker + ` fact time )[0-9]+ [0-9]+$`),
+	}
+}
+
 // identity is what tells hosts apart that are otherwise alike. All names have one length, and all addresses.
 type identity struct{ name, address string }
 
@@ -96,7 +119,7 @@ func identify(kind string, n int) (id identity, at netip.Addr) {
 
 // newFleet makes hosts that are bare: a control plane, and workers.
 func newFleet(ctx context.Context, hosts int) (f *fleet, err error) {
-	f = &fleet{tb: &tb{ctx: ctx}, hosts: map[netip.Addr]*simulated{}, nodes: map[netip.Addr]*simulated{}, kinds: map[string]*kind{}}
+	f = &fleet{patterns: newPatterns(), tb: &tb{ctx: ctx}, hosts: map[netip.Addr]*simulated{}, nodes: map[netip.Addr]*simulated{}, kinds: map[string]*kind{}}
 	defer func() {
 		if err != nil {
 			f.close()
@@ -118,7 +141,7 @@ func newFleet(ctx context.Context, hosts int) (f *fleet, err error) {
 		return f, err
 	}
 	for _, name := range []string{planeKind, workerKind} {
-		if f.kinds[name], err = newKind(f.tb, name); err != nil {
+		if f.kinds[name], err = newKind(f.tb, f.patterns, name); err != nil {
 			return f, err
 		}
 	}
@@ -256,12 +279,6 @@ func (f *fleet) reset() {
 	}
 }
 
-// readyWord is what kubewright and a root shell know each other by; see internal/ssh.
-var readyWord = regexp.MustCompile(`kubewright-ready-[0-9a-f]+`)
-
-// markerLine names the marker of a script; see internal/sh.
-var markerLine = regexp.MustCompile(`(?m)^M=(kw[0-9a-f]+)$`)
-
 // exec answers one command.
 func (f *fleet) exec(c sshtest.Command) int {
 	h := f.hostAt(c.At)
@@ -269,7 +286,7 @@ func (f *fleet) exec(c sshtest.Command) int {
 		return say(c.Stderr, 1, "there is no such host")
 	}
 	h.commands.Add(1)
-	word := readyWord.FindString(c.Line)
+	word := f.patterns.ready.FindString(c.Line)
 	if word == "" { // the floor: a client that has a shell read one command
 		_, _ = io.Copy(io.Discard, c.Stdin)
 		return 0
@@ -283,7 +300,7 @@ func (f *fleet) exec(c sshtest.Command) int {
 		return 1
 	}
 	script := string(bytes.TrimPrefix(input, []byte(word+"\n")))
-	found := markerLine.FindStringSubmatch(script)
+	found := f.patterns.marker.FindStringSubmatch(script)
 	switch {
 	case found == nil && strings.Contains(script, "\nend() {"):
 		h.reap(script)
@@ -345,25 +362,21 @@ func (h *simulated) hold(c sshtest.Command, number int, marker, word string) int
 	return terminated
 }
 
-var reaped = regexp.MustCompile(`(?m)^end ([0-9]+) `)
-
 // reap ends the scripts that a script names.
 func (h *simulated) reap(script string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, found := range reaped.FindAllStringSubmatch(script, -1) {
+	for _, found := range h.kind.patterns.reaped.FindAllStringSubmatch(script, -1) {
 		if n, err := strconv.Atoi(found[1]); err == nil && h.held[n] != nil {
 			h.held[n].stop()
 		}
 	}
 }
 
-var datagrams = regexp.MustCompile(`(?m)"\$M" (\S+) (.*) 2>/dev/null &$`)
-
 // connect has datagrams arrive where a script sends them. All connections are said to be open by saying
 // nothing of them.
 func (f *fleet) connect(from *simulated, script, marker string) {
-	found := datagrams.FindStringSubmatch(script)
+	found := f.patterns.datagrams.FindStringSubmatch(script)
 	if found == nil {
 		return
 	}
@@ -388,7 +401,7 @@ func (h *simulated) run(c sshtest.Command, script, marker string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	script = strings.NewReplacer(marker, originalMarker, h.name, h.kind.original.name, h.address, h.kind.original.address).Replace(script)
-	shape, values := dissect(script)
+	shape, values := h.kind.patterns.dissect(script)
 	a, err := h.kind.answer(h.state, shape, values, script)
 	if err != nil {
 		return say(c.Stderr, 1, err.Error())
@@ -409,11 +422,9 @@ func (h *simulated) run(c sshtest.Command, script, marker string) int {
 	return a.code
 }
 
-var digestWord = regexp.MustCompile(`[0-9a-f]{64}`)
-
 // dissect takes out of a script what may be another on each host: digests, and what files consist of. The
 // shape is what is left.
-func dissect(script string) (shape string, values []string) {
+func (p *patterns) dissect(script string) (shape string, values []string) {
 	const end = "KW_EOF"
 	var b, body strings.Builder
 	inside := false
@@ -428,8 +439,8 @@ func dissect(script string) (shape string, values []string) {
 			body.WriteString(strings.TrimSpace(line))
 		default:
 			inside = strings.Contains(line, "<<'"+end+"'")
-			values = append(values, digestWord.FindAllString(line, -1)...)
-			b.WriteString(digestWord.ReplaceAllString(line, ""))
+			values = append(values, p.digest.FindAllString(line, -1)...)
+			b.WriteString(p.digest.ReplaceAllString(line, ""))
 		}
 	}
 	return b.String(), values
@@ -439,6 +450,7 @@ func dissect(script string) (shape string, values []string) {
 type kind struct {
 	original identity
 	ctx      context.Context //nolint:containedctx // that of the fleet
+	patterns *patterns
 
 	mu sync.Mutex
 	// roots are the scratch roots by the state that they are in.
@@ -459,8 +471,6 @@ const (
 	// timeMark stands for the time, which is told with each look.
 	timeMark = "@TIME@"
 )
-
-var timeFact = regexp.MustCompile(`(?m)^(` + originalMarker + ` fact time )[0-9]+ [0-9]+$`)
 
 // answer runs a script, unless it is known what one of its shape leads to. A script that acts leads to another
 // state; the root goes on to it, and a copy stays.
@@ -483,7 +493,7 @@ func (k *kind) answer(state, shape string, values []string, script string) (*ans
 		return nil, err
 	}
 	a.code, a.stderr = code, string(stderr)
-	a.stdout = timeFact.ReplaceAllString(stdout.String(), "${1}"+timeMark+" 0")
+	a.stdout = k.patterns.timeFact.ReplaceAllString(stdout.String(), "${1}"+timeMark+" 0")
 	k.answers[key] = a
 	return a, nil
 }

@@ -20,9 +20,9 @@ const fleetKubernetes = "1.37.2"
 func digest(content []byte) [sha256.Size]byte { return sha256.Sum256(content) }
 
 // newKind makes the scratch root of hosts of a kind: a bare Debian with two CPUs, as far as kubewright looks.
-func newKind(t *tb, name string) (k *kind, err error) {
+func newKind(t *tb, p *patterns, name string) (k *kind, err error) {
 	original, _ := identify(name, 0)
-	k = &kind{original: original, ctx: t.ctx, roots: map[string]*shtest.Root{}, answers: map[string]*answer{}}
+	k = &kind{original: original, ctx: t.ctx, patterns: p, roots: map[string]*shtest.Root{}, answers: map[string]*answer{}}
 	return k, t.attempt(func() {
 		r := shtest.New(t, shtest.Dash)
 		for p, content := range map[string]string{

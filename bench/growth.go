@@ -173,7 +173,8 @@ func (b *bench) usage(ctx context.Context, id string, argv ...string) (Cost, err
 		return Cost{}, err
 	}
 	c := Cost{Busy: sample.Busy}
-	return c, json.Unmarshal(encoded, &c)
+	err = json.Unmarshal(encoded, &c)
+	return c, err
 }
 
 // tail is the end of what a program said.

@@ -34,7 +34,7 @@ func TestFit(t *testing.T) {
 }
 
 // aGrowth takes so many seconds of CPU at 1, 10 and 100 hosts, and so much memory and so many commands a host.
-func aGrowth(cpu [3]float64, peak [3]float64, execs [3]int) Growth {
+func aGrowth(cpu, peak [3]float64, execs [3]int) Growth {
 	g := Growth{Name: "plan", What: "a plan", MemoryLimitMiB: 250}
 	for i, hosts := range []int{1, 10, 100} {
 		g.Points = append(g.Points, summarize(hosts, []Cost{
@@ -88,7 +88,7 @@ plan-20-ansible: not measured: there is no ansible-playbook
 func TestDissect(t *testing.T) {
 	one, other := strings.Repeat("1a", 32), strings.Repeat("2b", 32)
 	script := "kw_note 'file:/a' " + one + "\nbase64 -d > /a <<'KW_EOF' && kw_check /a " + other + "\nQUJD\nREVG\nKW_EOF\n} && {\necho " + one + "x\n"
-	shape, values := dissect(script)
+	shape, values := newPatterns().dissect(script)
 	if diff := cmp.Diff([]string{one, other, "QUJDREVG", one}, values); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}

@@ -135,6 +135,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return errors.Join(failures...)
 }
 
+// bench is one run of this program.
+type bench struct {
+	options
+	started time.Time
+	run     lab.Runner
+	logs    string         // folder
+	atEnd   []func() error // what is left to do when all is measured
+	stderr  io.Writer
+}
+
 // measure adds what a comparison comes to to a report.
 func (b *bench) measure(ctx context.Context, c comparison, report *Report) error {
 	if c.grow != nil {
@@ -152,16 +162,6 @@ func (b *bench) measure(ctx context.Context, c comparison, report *Report) error
 		report.Results = append(report.Results, r)
 	}
 	return err
-}
-
-// bench is one run of this program.
-type bench struct {
-	options
-	started time.Time
-	run     lab.Runner
-	logs    string         // folder
-	atEnd   []func() error // what is left to do when all is measured
-	stderr  io.Writer
 }
 
 // say tells what is being done.

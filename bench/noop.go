@@ -224,7 +224,7 @@ func (p *prepared) playbook(ctx context.Context, id string) error {
 	argv := []string{"env", "ANSIBLE_CONFIG=" + dir + "/ansible.cfg", "ansible-playbook", "-i", dir + "/hosts", dir + "/play.yml"}
 	out, err := p.kept(ctx, id, argv, "")
 	if err == nil && !strings.Contains(out, "changed=0") {
-		err = errors.New("Ansible found something to change:\n" + string(tail([]byte(out)))) //nolint:staticcheck // a name
+		err = errors.New("the playbook found something to change:\n" + string(tail([]byte(out))))
 	}
 	return err
 }

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// remember returns a function that makes what make does, once for the same data: most hosts of a cluster get
+// remember returns a function that gives what render does, once for the same data: most hosts of a cluster get
 // the same files, and rendering and checking one takes longer than asking a host for it. What it returns is
 // shared, and must not be changed.
-func remember[D, R any](make func(D) (R, error)) func(D) (R, error) {
+func remember[D, R any](render func(D) (R, error)) func(D) (R, error) {
 	type result struct {
 		value R
 		err   error
@@ -25,7 +25,7 @@ func remember[D, R any](make func(D) (R, error)) func(D) (R, error) {
 		defer mu.Unlock()
 		r, ok := known[key]
 		if !ok {
-			r.value, r.err = make(data)
+			r.value, r.err = render(data)
 			known[key] = r
 		}
 		return r.value, r.err

@@ -79,7 +79,7 @@ var rules = []rule{
 	},
 	{
 		who:     []string{"..."},
-		except:  []string{"internal/cli/...", "internal/ssh/...", "e2e/..."},
+		except:  []string{"internal/cli/...", "internal/ssh/...", "e2e/...", "bench"},
 		mustNot: []string{"internal/ssh/...", "golang.org/x/crypto/ssh/...", "github.com/pkg/sftp"},
 		why:     "everything above works on host.Conn, which may as well be the local machine or a test's host",
 	},
