@@ -118,18 +118,18 @@ func lanes(root *html.Node) []string {
 }
 
 func TestPage(t *testing.T) {
-	_, root := page(t, recording(t, "ha.jsonl"), "lab-20261129T160025-1")
+	_, root := page(t, recording(t, "ha.jsonl"), "lab-20261130T013517-1")
 	wantHarmless(t, root)
 	if got, want := lanes(root), []string{"cluster", "cp1", "cp2", "cp3", "worker1", "worker2"}; !slices.Equal(got, want) {
 		t.Errorf("the lanes are of %q, want %q", got, want)
 	}
 	for id, want := range map[string][]string{
-		"critical-path": {"59% of the run: cluster · verify, waiting for DaemonSet kube-system/calico-node to be ready (45.5s)", "cp1 · artifacts", "an API server to be ready", "short steps: binaries, pki, kubeconfigs"},
+		"critical-path": {"57% of the run: cluster · verify, waiting for DaemonSet kube-system/calico-node to be ready (48.0s)", "cp1 · artifacts", "an API server to be ready", "short steps: pki, kubeconfigs"},
 		"phases":        {"bootstrap", "kubelet"},
 		"slowest":       {"fetch:containerd", "unit:kubelet.service", "waiting for node worker1 to be ready", "on 5 of 5 nodes updated, available on 4"},
 		"warnings":      {"cgroups: the host uses cgroup v1"},
 		"hosts":         {"cp3", "control-plane", "kubelet"},
-		"changes":       {"worker2: 74", "cluster: 63", "dir:/etc/kubernetes/pki"},
+		"changes":       {"worker2: 76", "cluster: 70", "dir:/etc/kubernetes/pki"},
 		"notices":       {"32 functional checks from 5 hosts"},
 	} {
 		got := text(section(t, root, id))
@@ -140,7 +140,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	head := text(elements(root, "header", "")[0])
-	for _, want := range []string{"apply of lab", "done", "1m18s", "1.37.2", "v0.7.0", "2026-11-29 16:00:25 UTC", "kubewright apply -f cluster.yaml --yes"} {
+	for _, want := range []string{"apply of lab", "done", "1m25s", "1.37.2", "v0.7.0", "2026-11-30 01:35:17 UTC", "kubewright apply -f cluster.yaml --yes"} {
 		if !strings.Contains(head, want) {
 			t.Errorf("the head does not say %q:\n%s", want, head)
 		}
