@@ -276,7 +276,7 @@ func (a *addonsLab) nfs(t *testing.T) {
 func (a *addonsLab) exported(t testing.TB, clients string) string {
 	t.Helper()
 	folder := t.TempDir()
-	if err := os.Chmod(folder, 0o777); err != nil { //nolint:gosec // pods write there, as whoever they are
+	if err := os.Chmod(folder, 0o777); err != nil { // pods write there, as whoever they are
 		t.Fatal(err)
 	}
 	for _, command := range [][]string{
