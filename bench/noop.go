@@ -184,7 +184,7 @@ func (p *prepared) probe() string {
 sha256sum %s
 systemctl show -p Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload %s
 for k in %s; do sysctl -n "$k"; done
-cat /proc/modules /proc/filesystems /proc/swaps /var/lib/kubewright/manifest
+cat /proc/modules /proc/filesystems /proc/swaps /var/lib/kubewright/manifest 2>/dev/null || true
 `, p.of("file", "dir", "link", "binary"), p.of("file"), p.of("unit"), p.of("sysctl"))
 }
 
@@ -221,7 +221,7 @@ func (p *prepared) playbook(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	argv := []string{"env", "ANSIBLE_CONFIG=" + dir + "/ansible.cfg", "ansible-playbook", "-i", dir + "/hosts", dir + "/play.yml"}
+	argv := []string{"env", "LC_ALL=C.UTF-8", "ANSIBLE_CONFIG=" + dir + "/ansible.cfg", "ansible-playbook", "-i", dir + "/hosts", dir + "/play.yml"}
 	out, err := p.kept(ctx, id, argv, "")
 	if err == nil && !strings.Contains(out, "changed=0") {
 		err = errors.New("the playbook found something to change:\n" + string(tail([]byte(out))))
