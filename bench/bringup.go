@@ -32,11 +32,55 @@ func (b *bench) bringUp(t topology, limit float64) comparison {
 			t.controlPlanes, t.workers),
 		limit: limit, repetitions: 3, quick: t.controlPlanes > 1,
 		subject: contender{"kubewright", func(ctx context.Context, id string) (Sample, error) {
-			return b.bringUpOnce(ctx, labSpec{"bench-kw", "10.137.0.0/24", t}, id, byKubewright)
+			return b.bringUpOnce(ctx, labSpec{name: "bench-kw", subnet: "10.137.0.0/24", topology: t}, id, byKubewright)
 		}},
 		yardstick: contender{"kubeadm", func(ctx context.Context, id string) (Sample, error) {
-			return b.bringUpOnce(ctx, labSpec{"bench-ka", "10.138.0.0/24", t}, id, byKubeadm)
+			return b.bringUpOnce(ctx, labSpec{name: "bench-ka", subnet: "10.138.0.0/24", topology: t}, id, byKubeadm)
 		}},
+	}
+}
+
+// fromBare compares a cluster with every addon that labs can have with one that has a pod network and DNS alone,
+// from bare nodes until all is available: what an apply waits for.
+func (b *bench) fromBare(t topology) comparison {
+	once := func(name, subnet string, addons bool) func(context.Context, string) (Sample, error) {
+		return func(ctx context.Context, id string) (sample Sample, err error) {
+			bare, down, err := b.makeLab(ctx, labSpec{name: name, subnet: subnet, topology: t, whole: true, addons: addons}, id)
+			if err != nil {
+				return Sample{}, err
+			}
+			defer func() {
+				if err != nil {
+					bare.keepJournals(ctx)
+				}
+				err = down(err)
+			}()
+			return timed(func(ctx context.Context, _ string) error { return bare.tool(ctx, "apply", "apply", "--yes", "--stats") })(ctx, id)
+		}
+	}
+	const limit, often = 2, 3
+	return comparison{
+		name: "addons-" + t.String(),
+		what: fmt.Sprintf("%d control planes and %d workers, from bare nodes to every addon available (MetalLB, metrics-server, volumes, a registry), and to a pod network and DNS",
+			t.controlPlanes, t.workers),
+		limit: limit, repetitions: often,
+		subject:   contender{"with addons", once("bench-addons", "10.137.0.0/24", true)},
+		yardstick: contender{"without", once("bench-bare", "10.138.0.0/24", false)},
+	}
+}
+
+// timed takes the time of what is run as a whole.
+func timed(run func(ctx context.Context, id string) error) func(context.Context, string) (Sample, error) {
+	return func(ctx context.Context, id string) (Sample, error) {
+		c, err := startClock()
+		if err != nil {
+			return Sample{}, err
+		}
+		if err := run(ctx, id); err != nil {
+			return Sample{}, err
+		}
+		c.lap("run")
+		return c.stop()
 	}
 }
 

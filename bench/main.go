@@ -176,11 +176,13 @@ func (b *bench) keep(name string, text []byte) error {
 
 // comparisons is everything that can be measured.
 func (b *bench) comparisons() []comparison {
-	const few = 19
+	const few, many = 20, 50
 	return slices.Concat([]comparison{
 		b.bringUp(topology{controlPlanes: 3, workers: 2}, 0.5),
 		b.bringUp(topology{controlPlanes: 1, workers: 2}, 0.8),
-	}, b.planned(few), []comparison{b.startUp(), b.addWorker(), b.planCPU(), b.growth()})
+		b.fromBare(topology{controlPlanes: 1, workers: 2}),
+	}, b.planned(few, "10.152.0.0/24"), b.planned(many, "10.153.0.0/24")[:1], // Ansible takes ten minutes for these
+		[]comparison{b.startUp(), b.addWorker(), b.planCPU(), b.growth()})
 }
 
 // choose returns what the flags ask for.

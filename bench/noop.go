@@ -43,15 +43,14 @@ type prepared struct {
 
 // planned compares a plan of prepared hosts, with nothing to do, with others that look at the same. Both
 // comparisons are made on one lab, which is there until the run ends.
-func (b *bench) planned(workers int) []comparison {
-	t := topology{controlPlanes: 1, workers: workers}
-	hosts := t.controlPlanes + t.workers
+func (b *bench) planned(hosts int, subnet string) []comparison {
+	t := topology{controlPlanes: 1, workers: hosts - 1}
 	var p *prepared
 	setUp := func(ctx context.Context) (func() error, error) {
 		if p != nil {
 			return func() error { return nil }, nil
 		}
-		made, down, err := b.makeLab(ctx, labSpec{"bench-plan", "10.139.0.0/24", t}, fmt.Sprintf("plan-%d", hosts))
+		made, down, err := b.makeLab(ctx, labSpec{name: fmt.Sprintf("bench-plan-%d", hosts), subnet: subnet, topology: t}, fmt.Sprintf("plan-%d", hosts))
 		if err != nil {
 			return nil, err
 		}
@@ -63,19 +62,6 @@ func (b *bench) planned(workers int) []comparison {
 		p = &prepared{made, resources}
 		return func() error { return nil }, err
 	}
-	timed := func(run func(ctx context.Context, id string) error) func(context.Context, string) (Sample, error) {
-		return func(ctx context.Context, id string) (Sample, error) {
-			c, err := startClock()
-			if err != nil {
-				return Sample{}, err
-			}
-			if err := run(ctx, id); err != nil {
-				return Sample{}, err
-			}
-			c.lap("run")
-			return c.stop()
-		}
-	}
 	plan := contender{"kubewright", timed(func(ctx context.Context, id string) error {
 		return p.tool(ctx, id, "plan", "--phase", preparation, "--detailed-exitcode", "--stats")
 	})}
@@ -84,7 +70,7 @@ func (b *bench) planned(workers int) []comparison {
 	return []comparison{
 		{
 			name: fmt.Sprintf("plan-%d", hosts), what: what + ", and one connection of OpenSSH a host that runs one script, all at once",
-			limit: floorLimit, repetitions: often, quick: true, setUp: setUp, subject: plan,
+			limit: floorLimit, repetitions: often, quick: hosts <= 20, setUp: setUp, subject: plan,
 			yardstick: contender{"ssh", timed(func(ctx context.Context, _ string) error {
 				script := p.probe()
 				return sideBySide(p.state.Nodes, func(n lab.Node) error {

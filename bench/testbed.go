@@ -31,6 +31,9 @@ type testbed struct {
 type labSpec struct {
 	name, subnet string
 	topology
+	// whole gives the cluster a pod network, and addons every one that labs can have; without, there is nothing that
+	// kubeadm does not bring either.
+	whole, addons bool
 }
 
 // downTimeout is for removing a lab when the run is being ended.
@@ -50,7 +53,7 @@ func (b *bench) makeLab(ctx context.Context, spec labSpec, id string) (t *testbe
 	}
 	argv := []string{b.kubewright, "lab", "up", "--name", spec.name, "--dir", dir, "--subnet", spec.subnet,
 		"--control-planes", fmt.Sprint(spec.controlPlanes), "--workers", fmt.Sprint(spec.workers),
-		"--kubernetes-version", b.kubernetes, "--artifacts", b.artifacts}
+		"--kubernetes-version", b.kubernetes, "--artifacts", b.artifacts, fmt.Sprintf("--addons=%t", spec.addons)}
 	err = t.down(ctx, spec) // what a run has left behind
 	if err == nil {
 		_, err = b.run.Run(ctx, argv, nil)
@@ -58,7 +61,7 @@ func (b *bench) makeLab(ctx context.Context, spec labSpec, id string) (t *testbe
 	if err == nil {
 		t.state, err = lab.ReadState(dir)
 	}
-	if err == nil {
+	if err == nil && !spec.whole {
 		err = withoutNetwork(filepath.Join(dir, "cluster.yaml"))
 	}
 	if err != nil {
