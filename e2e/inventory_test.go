@@ -19,6 +19,7 @@ import (
 // there, and the cluster file only says what Kubespray has no word for. The inventory of kubewright's
 // own form that is made of it means the same.
 func TestInventoryOfAnsible(t *testing.T) {
+	long(t)
 	besideOthers(t)
 	l := newLab(t, labSpec{name: "e2e-inv", subnet: "10.139.0.0/24", controlPlanes: 1, workers: 1, login: "sudo-password"})
 	file := l.ansible(t)

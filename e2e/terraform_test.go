@@ -81,6 +81,7 @@ func terraform(t testing.TB) string {
 
 // The nodes of a lab, described by Terraform, become a cluster; a changed count adds a worker.
 func TestTerraform(t *testing.T) {
+	long(t)
 	path := terraform(t)
 	l := newLab(t, labSpec{name: "e2e-tf", subnet: "10.140.0.0/24", controlPlanes: 1, workers: 2})
 	x := &terraformLab{lab: l, dir: filepath.Join(l.dir, "infra"), vars: map[string]any{"workers": 1, "note": hostileNote}}
