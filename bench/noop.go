@@ -70,7 +70,7 @@ func (b *bench) planned(hosts int, subnet string) []comparison {
 	return []comparison{
 		{
 			name: fmt.Sprintf("plan-%d", hosts), what: what + ", and one connection of OpenSSH a host that runs one script, all at once",
-			limit: floorLimit, repetitions: often, quick: hosts <= 20, setUp: setUp, subject: plan,
+			limit: floorLimit, repetitions: often, setUp: setUp, subject: plan,
 			yardstick: contender{"ssh", timed(func(ctx context.Context, _ string) error {
 				script := p.probe()
 				return sideBySide(p.state.Nodes, func(n lab.Node) error {
