@@ -200,16 +200,14 @@ func (a *addonsLab) nfs(t *testing.T) {
 			t.Skipf("the kernel of this machine, which is that of the nodes, has no NFS: there is no module %s", module)
 		}
 	}
+	mount := ""
 	for _, program := range []string{"exportfs", "rpc.nfsd", "mount.nfs"} {
-		if _, err := exec.LookPath(program); err != nil {
+		var err error
+		if mount, err = exec.LookPath(program); err != nil { // the last is carried to the nodes
 			t.Skipf("there is no %s on this machine: Debian's package nfs-kernel-server brings it", program)
 		}
 	}
 	needsImage(t, "registry.k8s.io/sig-storage/nfs-subdir-external-provisioner:")
-	mount, err := exec.LookPath("mount.nfs")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, n := range a.nodes(t) {
 		a.carry(t, n.Name, mount, "/root/nfs")
 		a.on(t, n.Name, "ln -sf /root/nfs/run /usr/sbin/mount.nfs && ln -sf mount.nfs /usr/sbin/mount.nfs4")
@@ -226,6 +224,11 @@ func (a *addonsLab) nfs(t *testing.T) {
 	with := before + "    nfs: {enabled: true, server: " + server + ", path: " + folder +
 		", volumes: [{name: old, path: " + folder + "/old, capacity: 1Gi, readOnly: true}]}\n"
 	a.edit(t, "cluster.yaml", before, with)
+	afterwards(t, func(t testing.TB) { // also for the tests that come next, whose cluster has no NFS
+		a.edit(t, "cluster.yaml", with, before)
+		a.tool(t, "apply", "--yes").want(t, exitDone)
+		a.wantEmptyPlan(t)
+	})
 	a.tool(t, "apply", "--yes").want(t, exitDone)
 	a.wantEmptyPlan(t)
 
@@ -267,9 +270,6 @@ func (a *addonsLab) nfs(t *testing.T) {
 		}
 		return err
 	})
-	a.edit(t, "cluster.yaml", with, before)
-	a.tool(t, "apply", "--yes").want(t, exitDone)
-	a.wantEmptyPlan(t)
 }
 
 // exported is a new folder that this machine exports until the test ends.

@@ -45,8 +45,6 @@ type Options struct {
 
 	// Exec, when set, answers commands in place of the shell, and returns their exit status.
 	Exec func(Command) int
-	// Files, when set, serves the SFTP subsystem in place of the machine's files.
-	Files func(at net.Addr, channel io.ReadWriteCloser)
 	// Dial, when set, is where tunnels lead to.
 	Dial func(address string) (net.Conn, error)
 }

@@ -49,11 +49,7 @@ func (s *Server) session(conn net.Conn, offer ssh.NewChannel, sessions *atomic.I
 			}
 		case "subsystem":
 			_ = request.Reply(!s.options.NoSFTP, nil)
-			switch {
-			case s.options.NoSFTP:
-			case s.options.Files != nil:
-				running.Go(func() { s.options.Files(conn.LocalAddr(), channel) })
-			default:
+			if !s.options.NoSFTP {
 				running.Go(func() { serveFiles(channel) })
 			}
 		case "signal":
