@@ -65,7 +65,7 @@ type tb struct {
 }
 
 // failed is what ends an attempt.
-type failed struct{ text string }
+type failed struct{ error }
 
 // attempt does something that may fail as a test does.
 func (t *tb) attempt(do func()) (err error) {
@@ -73,7 +73,7 @@ func (t *tb) attempt(do func()) (err error) {
 		switch f := recover().(type) {
 		case nil:
 		case failed:
-			err = errors.New(f.text)
+			err = f.error
 		default:
 			panic(f)
 		}
@@ -95,10 +95,15 @@ func (t *tb) Cleanup(f func())         { t.cleanups = append(t.cleanups, f) }
 func (t *tb) Errorf(format string, args ...any) {
 	t.errs = append(t.errs, fmt.Sprintf(format, args...))
 }
-func (t *tb) Fatal(args ...any)                 { panic(failed{fmt.Sprint(args...)}) }
-func (t *tb) Fatalf(format string, args ...any) { panic(failed{fmt.Sprintf(format, args...)}) }
-func (t *tb) Skip(args ...any)                  { panic(failed{fmt.Sprint(args...)}) }
-func (t *tb) Skipf(format string, args ...any)  { panic(failed{fmt.Sprintf(format, args...)}) }
+func (t *tb) Fatal(args ...any)                 { panic(failed{errors.New(fmt.Sprint(args...))}) }
+func (t *tb) Fatalf(format string, args ...any) { panic(failed{fmt.Errorf(format, args...)}) }
+func (t *tb) Skip(args ...any)                  { panic(failed{lacking(fmt.Sprint(args...))}) }
+func (t *tb) Skipf(format string, args ...any)  { panic(failed{lacking(fmt.Sprintf(format, args...))}) }
+
+// lacking is what a test would be skipped for.
+func lacking(reason string) error {
+	return &missing{"there can be no simulated hosts on this machine", reason}
+}
 
 func (t *tb) TempDir() string {
 	dir, err := os.MkdirTemp("", "bench-root-")

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
@@ -135,7 +137,8 @@ func TestFleet(t *testing.T) {
 	f, err := newFleet(t.Context(), workers+1)
 	defer f.close()
 	if err != nil {
-		if strings.Contains(err.Error(), "needs root") || strings.Contains(err.Error(), "no scratch root here") {
+		var lacks *missing
+		if errors.As(err, &lacks) {
 			t.Skip(err)
 		}
 		t.Fatal(err)
@@ -198,5 +201,37 @@ func TestResources(t *testing.T) {
 	}
 	if task, err := ansibleTask(asked{kind: "tree"}, ""); task != nil || err != nil {
 		t.Errorf("a folder that is not looked at has the task %v, %v", task, err)
+	}
+}
+
+// What a test would be skipped for is a row that was not measured; what it would fail for is a failure.
+func TestAttempt(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		do    func(*tb)
+		lacks string
+		fails string
+	}{
+		{"well", func(*tb) {}, "", ""},
+		{"skipped", func(a *tb) { a.Skip("needs", "root") }, "growth: not measured: there can be no simulated hosts on this machine: needsroot", ""},
+		{"skipped, formatted", func(a *tb) { a.Skipf("status %d", 3) }, "growth: not measured: there can be no simulated hosts on this machine: status 3", ""},
+		{"failed", func(a *tb) { a.Fatal("no disk") }, "", "no disk"},
+		{"failed, formatted", func(a *tb) { a.Fatalf("status %d", 4) }, "", "status 4"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := &tb{ctx: t.Context()}
+			var r Report
+			err := r.without("growth", a.attempt(func() { tc.do(a) }))
+			if got := fmt.Sprint(err); (tc.fails == "") != (err == nil) || err != nil && got != tc.fails {
+				t.Errorf("error %v, want %q", err, tc.fails)
+			}
+			var rows []string
+			for _, m := range r.NotMeasured {
+				rows = append(rows, fmt.Sprintf("%s: not measured: %s", m.Name, m.Reason))
+			}
+			if got := strings.Join(rows, "\n"); got != tc.lacks {
+				t.Errorf("not measured is %q, want %q", got, tc.lacks)
+			}
+		})
 	}
 }

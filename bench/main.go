@@ -150,16 +150,21 @@ func (b *bench) measure(ctx context.Context, c comparison, report *Report) error
 	if c.grow != nil {
 		growth, err := c.grow(ctx, c.repetitions)
 		report.Growth = append(report.Growth, growth...)
-		return err
+		return report.without(c.name, err)
 	}
 	r, err := b.compare(ctx, c)
-	var lacks *missing
-	if errors.As(err, &lacks) {
-		report.NotMeasured = append(report.NotMeasured, Missing{c.name, lacks.Error()})
-		return nil
-	}
 	if err == nil {
 		report.Results = append(report.Results, r)
+	}
+	return report.without(c.name, err)
+}
+
+// without notes what cannot be measured on this machine; any other error is returned.
+func (r *Report) without(name string, err error) error {
+	var lacks *missing
+	if errors.As(err, &lacks) {
+		r.NotMeasured = append(r.NotMeasured, Missing{name, lacks.Error()})
+		return nil
 	}
 	return err
 }
