@@ -245,14 +245,14 @@ func (b *bench) growth() comparison {
 	sizes := []int{1, 50, 100, 200, 350, 500}
 	return comparison{
 		name: "growth", repetitions: 3,
-		grow: func(ctx context.Context, repetitions int) ([]Growth, error) {
+		other: func(ctx context.Context, repetitions int, report *Report) error {
 			f, err := newFleet(ctx, slices.Max(sizes)+1) // the control plane is one more
 			defer f.close()
 			if err == nil {
 				err = f.rehearse(ctx, b, "growth")
 			}
 			if err != nil {
-				return nil, err
+				return err
 			}
 			all := []Growth{
 				{Name: "growth-first-plan", What: "plan of bare hosts, connections between them tried"},
@@ -272,7 +272,7 @@ func (b *bench) growth() comparison {
 					} {
 						c, err := run()
 						if err != nil {
-							return nil, err
+							return err
 						}
 						costs[j] = append(costs[j], c)
 						b.say("%s %d hosts, %d/%d: %.1f s, %.2f s of CPU, %.0f MiB", all[j].Name, workers, i+1, repetitions, c.Seconds, c.CPU, c.PeakMiB)
@@ -285,7 +285,8 @@ func (b *bench) growth() comparison {
 			for j := range all {
 				all[j].fit()
 			}
-			return all, nil
+			report.Growth = append(report.Growth, all...)
+			return nil
 		},
 	}
 }

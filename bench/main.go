@@ -147,10 +147,8 @@ type bench struct {
 
 // measure adds what a comparison comes to to a report.
 func (b *bench) measure(ctx context.Context, c comparison, report *Report) error {
-	if c.grow != nil {
-		growth, err := c.grow(ctx, c.repetitions)
-		report.Growth = append(report.Growth, growth...)
-		return report.without(c.name, err)
+	if c.other != nil {
+		return report.without(c.name, c.other(ctx, c.repetitions, report))
 	}
 	r, err := b.compare(ctx, c)
 	if err == nil {
@@ -186,7 +184,8 @@ func (b *bench) comparisons() []comparison {
 		b.bringUp(topology{controlPlanes: 3, workers: 2}, 0.5),
 		b.bringUp(topology{controlPlanes: 1, workers: 2}, 0.8),
 		b.fromBare(topology{controlPlanes: 1, workers: 2}),
-	}, b.planned(few, "10.152.0.0/24"), b.planned(many, "10.153.0.0/24")[:1], // Ansible takes ten minutes for these
+	}, []comparison{b.distribution()},
+		b.planned(few, "10.152.0.0/24"), b.planned(many, "10.153.0.0/24")[:1], // Ansible takes ten minutes for these
 		[]comparison{b.startUp(), b.addWorker(), b.planCPU(), b.growth()})
 }
 

@@ -17,8 +17,8 @@ type comparison struct {
 	limit       float64
 	repetitions int
 	quick       bool // one that is worth its time in a quick run too
-	// grow, in place of all else, measures by the number of hosts.
-	grow func(ctx context.Context, repetitions int) ([]Growth, error)
+	// other, in place of all else, measures what is no comparison of two, and adds it to the report.
+	other func(ctx context.Context, repetitions int, report *Report) error
 	// setUp makes what all repetitions share, and returns what removes it; nil for nothing.
 	setUp func(ctx context.Context) (tearDown func() error, err error)
 }

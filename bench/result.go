@@ -22,6 +22,8 @@ type Report struct {
 	Versions map[string]string `json:"versions"`
 	Results  []Result          `json:"results"`
 	Growth   []Growth          `json:"growth,omitempty"`
+	// Distributions are what getting files to hosts costs the operator's machine.
+	Distributions []Distribution `json:"distributions,omitempty"`
 	// NotMeasured is what this machine lacks something for.
 	NotMeasured []Missing `json:"notMeasured,omitempty"`
 }
@@ -119,6 +121,9 @@ func (r Report) check() error {
 	for _, g := range r.Growth {
 		errs = append(errs, g.check())
 	}
+	for _, d := range r.Distributions {
+		errs = append(errs, d.check())
+	}
 	return errors.Join(errs...)
 }
 
@@ -127,6 +132,9 @@ func (r Report) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %d CPUs, %.0f GiB, Linux %s, load average %.1f at the start; kubewright %s, Kubernetes %s\n\n",
 		r.Machine.CPU, r.Machine.CPUs, r.Machine.MemoryGiB, r.Machine.Kernel, r.Machine.Load, r.Versions["kubewright"], r.Versions["kubernetes"])
 	err := errors.Join(r.printResults(w), r.printGrowth(w))
+	for _, d := range r.Distributions {
+		err = errors.Join(err, d.print(w))
+	}
 	for _, m := range r.NotMeasured {
 		fmt.Fprintf(w, "\n%s: not measured: %s\n", m.Name, m.Reason)
 	}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"kubewright/e2e/lab"
+	"kubewright/internal/report"
 )
 
 // topology is how many nodes of which kind a cluster has.
@@ -91,10 +93,43 @@ func withoutNetwork(clusterFile string) error {
 
 // tool runs a command of kubewright on the lab's cluster, and keeps what it says.
 func (t *testbed) tool(ctx context.Context, what, command string, args ...string) error {
-	argv := append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh", t.kubewright, command, "-f", filepath.Join(t.dir, "cluster.yaml"),
-		"--log", filepath.Join(t.logs, t.id+"-"+what+".debug.log")}, args...)
-	_, err := t.kept(ctx, what, argv, "")
+	_, err := t.kept(ctx, what, t.toolArgs(`exec "$@" 2>&1`, what, command, args), "")
 	return err
+}
+
+// events is tool, and returns what was told on the way and what the run cost on each host.
+func (t *testbed) events(ctx context.Context, what, command string, args ...string) ([]report.Event, error) {
+	out, err := t.kept(ctx, what, t.toolArgs(`exec "$@" 2>&1 >/dev/null`, what, command, append(args, "--output", "json", "--stats")), "")
+	if err != nil {
+		return nil, err
+	}
+	events, _, err := report.ReadRecord(strings.NewReader(out))
+	return events, err
+}
+
+// toolArgs has a shell run a command of kubewright on the lab's cluster.
+func (t *testbed) toolArgs(shell, what, command string, args []string) []string {
+	argv := append([]string{"sh", "-c", shell, "sh", t.kubewright}, strings.Fields(command)...)
+	argv = append(argv, "-f", filepath.Join(t.dir, "cluster.yaml"), "--log", filepath.Join(t.logs, t.id+"-"+what+".debug.log"))
+	return append(argv, args...)
+}
+
+// hostCost is what a run cost on one host.
+type hostCost struct {
+	sessions int64 // opened
+	sent     int64 // bytes
+}
+
+// costsOf are the costs by host that a run with --stats ends with.
+func costsOf(events []report.Event) map[string]hostCost {
+	costs := map[string]hostCost{}
+	number := func(text string) int64 { n, _ := strconv.ParseInt(text, 10, 64); return n }
+	for _, e := range events {
+		if e.Kind == report.Notice && e.Message == "cost" {
+			costs[e.Host] = hostCost{sessions: number(e.Attrs["sessions"]), sent: number(e.Attrs["sent"])}
+		}
+	}
+	return costs
 }
 
 // on runs a script as root on a node over SSH, keeps what it says and returns it.
