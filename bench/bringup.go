@@ -51,7 +51,7 @@ func (b *bench) fromBare(t topology) comparison {
 			}
 			defer func() {
 				if err != nil {
-					bare.keepJournals(ctx)
+					bare.keepJournals(ctx, bare.state.Nodes)
 				}
 				err = down(err)
 			}()
@@ -95,7 +95,7 @@ func (b *bench) bringUpOnce(ctx context.Context, spec labSpec, id string, prepar
 	}
 	defer func() {
 		if err != nil {
-			t.keepJournals(ctx)
+			t.keepJournals(ctx, t.state.Nodes)
 		}
 		err = down(err)
 	}()
@@ -113,7 +113,7 @@ func (b *bench) bringUpOnce(ctx context.Context, spec labSpec, id string, prepar
 	if err := bringUp(ctx, clock); err != nil {
 		return Sample{}, err
 	}
-	if err := t.awaitHealthy(ctx); err != nil {
+	if err := t.awaitHealthy(ctx, t.state.Nodes); err != nil {
 		return Sample{}, err
 	}
 	clock.lap("all healthy")
@@ -154,12 +154,12 @@ func (t *testbed) images(ctx context.Context) (map[string]string, error) {
 	return images, nil
 }
 
-// awaitHealthy returns when all nodes are registered and all control planes are healthy: each of their API
+// awaitHealthy returns when nodes are registered and all control planes are healthy: each of their API
 // servers is ready and has the nodes, their controller-managers and schedulers say that they are well, and
 // the members of etcd all vote.
-func (t *testbed) awaitHealthy(ctx context.Context) error {
+func (t *testbed) awaitHealthy(ctx context.Context, nodes []lab.Node) error {
 	return t.onAll(ctx, t.nodes(lab.RoleControlPlane), "healthy", fmt.Sprintf("nodes='%s'\nmembers='%s'\n",
-		names(t.state.Nodes), names(t.nodes(lab.RoleControlPlane)))+`address=$(hostname -i)`+"\n"+healthyScript)
+		names(nodes), names(t.nodes(lab.RoleControlPlane)))+`address=$(hostname -i)`+"\n"+healthyScript)
 }
 
 func names(nodes []lab.Node) string {

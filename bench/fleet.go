@@ -21,7 +21,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,8 +56,7 @@ type fleet struct {
 // simulated is one host.
 type simulated struct {
 	identity
-	kind     *kind
-	commands atomic.Int64
+	kind *kind
 
 	mu    sync.Mutex
 	state string // the scripts that have changed it, as a digest
@@ -285,7 +283,6 @@ func (f *fleet) exec(c sshtest.Command) int {
 	if h == nil {
 		return say(c.Stderr, 1, "there is no such host")
 	}
-	h.commands.Add(1)
 	word := f.patterns.ready.FindString(c.Line)
 	if word == "" { // the floor: a client that has a shell read one command
 		_, _ = io.Copy(io.Discard, c.Stdin)

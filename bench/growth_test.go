@@ -163,11 +163,6 @@ func TestFleet(t *testing.T) {
 	if now := len(f.kinds[workerKind].answers); now != scripts {
 		t.Errorf("%d scripts of workers were run for real, %d more than with fewer hosts", now, now-scripts)
 	}
-	for name, n := range f.commands() {
-		if n == 0 {
-			t.Errorf("no command was run on %s", name)
-		}
-	}
 	hosts, err := f.describe(workers)
 	if err != nil {
 		t.Fatal(err)

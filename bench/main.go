@@ -184,9 +184,9 @@ func (b *bench) comparisons() []comparison {
 		b.bringUp(topology{controlPlanes: 3, workers: 2}, 0.5),
 		b.bringUp(topology{controlPlanes: 1, workers: 2}, 0.8),
 		b.fromBare(topology{controlPlanes: 1, workers: 2}),
-	}, []comparison{b.distribution()},
+	}, b.addWorker(), []comparison{b.distribution()},
 		b.planned(few, "10.152.0.0/24"), b.planned(many, "10.153.0.0/24")[:1], // Ansible takes ten minutes for these
-		[]comparison{b.startUp(), b.addWorker(), b.planCPU(), b.growth()})
+		[]comparison{b.startUp(), b.planCPU(), b.growth()})
 }
 
 // choose returns what the flags ask for.

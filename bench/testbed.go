@@ -154,10 +154,10 @@ func (t *testbed) onAll(ctx context.Context, nodes []lab.Node, what, script stri
 	return sideBySide(nodes, func(n lab.Node) error { _, err := t.on(ctx, n.Name, what, script); return err })
 }
 
-// keepJournals keeps what explains a failure, as far as it can be had.
-func (t *testbed) keepJournals(ctx context.Context) {
+// keepJournals keeps what explains a failure on nodes, as far as it can be had.
+func (t *testbed) keepJournals(ctx context.Context, nodes []lab.Node) {
 	const script = "journalctl --no-pager -n 500; tail -n 50 /var/log/pods/*/*/*.log || true\n"
-	if err := t.onAll(ctx, t.state.Nodes, "journal", script); err != nil {
+	if err := t.onAll(ctx, nodes, "journal", script); err != nil {
 		t.say("the journals were not kept: %v", err)
 	}
 }
