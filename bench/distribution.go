@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -114,6 +115,9 @@ func (t *testbed) deliver(ctx context.Context, delivery string, hosts int) (sent
 	}
 	for _, c := range costsOf(events) {
 		sent += c.sent
+	}
+	if sent == 0 {
+		return 0, errors.New("the run does not say what was sent")
 	}
 	return sent, t.tool(ctx, id+"-reset", "reset", "--yes", "--limit", workers)
 }

@@ -52,6 +52,33 @@ HOSTS PUSHED FETCHED RATIO PUSHED PER HOST FETCHED PER HOST
 	}
 }
 
+// What is sent is all that a run sends to any host; then the hosts are made bare again.
+func TestDeliver(t *testing.T) {
+	g, m := newTestGrowing(t, 3)
+	if err := os.WriteFile(filepath.Join(g.dir, "cluster.yaml"), []byte("spec:\n  artifacts:\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.inventory, g.inventory, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.answers["apply"] = addsWorker3
+	sent, err := g.deliver(t.Context(), "push", 2)
+	if err != nil || sent != 110000 {
+		t.Errorf("%d bytes, %v, want 110000", sent, err)
+	}
+	want := []string{
+		"apply --yes --phase " + preparation + " --limit worker1,worker2 --output json --stats [5 hosts]",
+		"reset --yes --limit worker1,worker2",
+	}
+	if diff := cmp.Diff(want, m.ran); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+	m.answers["apply"] = strings.ReplaceAll(addsWorker3, "cost", "price")
+	if _, err := g.deliver(t.Context(), "push", 2); fault(err) != "the run does not say what was sent" {
+		t.Errorf("a run that does not say what was sent: %v", err)
+	}
+}
+
 func TestSetDelivery(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cluster.yaml")
 	const before, after = "spec:\n  network: {}\n  artifacts:\n", "    source: mirror\n    mirror: {}\n"
