@@ -1,7 +1,11 @@
 package arch_test
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -43,6 +47,43 @@ func TestLinked(t *testing.T) {
 			if matches(path, u.packages) {
 				t.Errorf("cmd/kubewright links %s: %s (`go list -deps -json` says through which)", path, u.why)
 			}
+		}
+	}
+}
+
+// initialised is a line of GODEBUG=inittrace=1, for a package that has something to initialise; see the
+// documentation of the package runtime.
+var initialised = regexp.MustCompile(`(?m)^init (\S+) @.* clock, \d+ bytes, (\d+) allocs$`)
+
+// TestInit holds what our own packages do before main against next to nothing: a few sentinel errors and
+// small tables. That the libraries do more is decided in docs/adr/0022.
+func TestInit(t *testing.T) {
+	const most = 32 // allocations of a package
+	program := filepath.Join(t.TempDir(), "kubewright")
+	build := exec.Command("go", "build", "-o", program, "./cmd/kubewright")
+	build.Dir = root(t)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	version := exec.Command(program, "version")
+	version.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	var trace strings.Builder
+	version.Stderr = &trace
+	if err := version.Run(); err != nil {
+		t.Fatalf("kubewright version: %v\n%s", err, trace.String())
+	}
+	lines := initialised.FindAllStringSubmatch(trace.String(), -1)
+	if len(lines) < 20 { // a format that is not understood would find nothing
+		t.Fatalf("found %d packages in the trace:\n%s", len(lines), trace.String())
+	}
+	for _, line := range lines {
+		allocations, err := strconv.Atoi(line[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours := line[1] == "main" || strings.HasPrefix(line[1], "kubewright/")
+		if ours && allocations > most {
+			t.Errorf("%s allocates %d times before main, at most %d is fine: make what it needs when it is asked for", line[1], allocations, most)
 		}
 	}
 }

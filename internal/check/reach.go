@@ -29,7 +29,7 @@ type Closed struct {
 
 // meshLinks is to how many others a node is tried to connect where every node connects to every other: to
 // those that follow it by name, and after the last to the first. So every node is tried from both sides, and
-// hosts and links grow alike. A firewall of a host keeps off any of them.
+// hosts and links grow alike. A firewall of a host keeps off any of them; see docs/adr/0023.
 const meshLinks = 16
 
 // Links lists the connections that the nodes open to each other, sorted by From and To and then
