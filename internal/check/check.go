@@ -57,6 +57,7 @@ func Checks() []Check {
 			Name: "authority", Short: "the certificate authority on the host is the cluster's", run: eachHost(checkAuthority),
 			Mandatory: "nodes of two authorities do not trust each other, and a lost one cannot be had back",
 		},
+		{Name: "version", Short: "the version of Kubernetes that is wanted may follow the one that runs", run: checkVersion},
 		{Name: ExternalEtcd, Short: "every control plane reaches the external etcd, if there is one", run: checkExternalEtcd},
 		{
 			Name: ExternalEtcdData, Short: "the external etcd, if there is one, has the data of this cluster or none", run: checkExternalEtcdData,

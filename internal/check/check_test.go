@@ -57,7 +57,7 @@ func prefixes(texts ...string) []netip.Prefix {
 // goodWorld is a world in which there is nothing to say.
 func goodWorld() World {
 	return World{
-		ClusterName: "lab", CAFingerprint: "sha256:ours",
+		ClusterName: "lab", Version: "1.37.2", CAFingerprint: "sha256:ours",
 		PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
 		ProxyMode: "iptables", VXLANPort: 4789,
 		Hosts: []Host{
@@ -122,7 +122,7 @@ func TestGoodWorld(t *testing.T) {
 
 // tables holds, for every check, worlds in which it has something to say.
 func tables() map[string][]faulty {
-	return mergeTables(machineTable(), diskTable(), identityTable(), networkTable(), foreignTable(), authorityTable(), reachTable(), endpointTable(), artifactsTable(), externalEtcdTable(), nfsTable())
+	return mergeTables(machineTable(), diskTable(), identityTable(), networkTable(), foreignTable(), authorityTable(), reachTable(), endpointTable(), artifactsTable(), externalEtcdTable(), nfsTable(), versionTable())
 }
 
 func mergeTables(tables ...map[string][]faulty) map[string][]faulty {

@@ -36,7 +36,7 @@ func TestRecordedHosts(t *testing.T) {
 			}
 			host := Host{Name: "cp1", NodeIP: netip.MustParseAddr(ip), ControlPlane: true, Etcd: true, Worker: true}
 			results, err := Preflight(World{
-				ClusterName: "lab", VXLANPort: 4789, ProxyMode: "iptables",
+				ClusterName: "lab", Version: "1.37.2", VXLANPort: 4789, ProxyMode: "iptables",
 				PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
 				Hosts: []Host{host}, Facts: map[string]facts.Facts{"cp1": f},
 				ClockSkew: map[string]time.Duration{"cp1": 0},

@@ -10,6 +10,8 @@ import (
 // World is all that the preflight checks look at.
 type World struct {
 	ClusterName string
+	// Version is the version of Kubernetes that is wanted, without a leading v.
+	Version string
 	// ClusterID is the id in the marker of the hosts that are ours already; ""
 	// for a new cluster.
 	ClusterID string
@@ -84,6 +86,8 @@ type Host struct {
 	NodeIP netip.Addr
 
 	ControlPlane, Etcd, Worker bool
+	// InScope is not set for hosts that are looked at, and stay as they are: those that --limit leaves out.
+	InScope bool
 }
 
 // etcdOnly tells whether the host has a member of etcd and nothing else: no kubelet, no containers.

@@ -187,7 +187,7 @@ func (s *Session) preflight(only ...string) ([]check.Result, error) {
 // checkWorld is what the checks look at: all hosts that were seen.
 func (s *Session) checkWorld() check.World {
 	w := check.World{
-		ClusterName: s.Cluster.Name, PodCIDR: s.Cluster.Network.PodCIDR, ServiceCIDR: s.Cluster.Network.ServiceCIDR,
+		ClusterName: s.Cluster.Name, Version: s.Cluster.Version, PodCIDR: s.Cluster.Network.PodCIDR, ServiceCIDR: s.Cluster.Network.ServiceCIDR,
 		Unfetchable: map[string][]string{}, SourceFailure: s.sourceFailure,
 		MustFetch: s.Cluster.Artifacts.Delivery == "fetch", Pushed: s.Cluster.Artifacts.Delivery == "push",
 		Facts: map[string]facts.Facts{}, ClockSkew: map[string]time.Duration{}, Traces: map[string]check.Traces{}, Ignore: s.ignored(),
@@ -210,6 +210,7 @@ func (s *Session) checkWorld() check.World {
 		w.Hosts = append(w.Hosts, check.Host{
 			Name: m.Name, NodeIP: m.NodeIP, ControlPlane: m.Has(inventory.RoleControlPlane),
 			Etcd: m.Has(inventory.RoleEtcd), Worker: m.Has(inventory.RoleWorker),
+			InScope: m.wanted,
 		})
 		w.Facts[m.Name], w.ClockSkew[m.Name] = m.facts, m.skew
 		w.Traces[m.Name], w.Unfetchable[m.Name] = s.traces(m), m.unfetchable

@@ -80,6 +80,9 @@ type Facts struct {
 	// is there.
 	OursMarker   string
 	OursManifest bool
+	// APIServerVersion is the version of Kubernetes of the API server whose static pod is on the host, by the tag
+	// of its image and without a leading v; "" where there is none, or no tag.
+	APIServerVersion string
 
 	// Firewall names the active firewall manager ("firewalld", "ufw",
 	// "nftables", "iptables"); "" when none was seen.

@@ -160,6 +160,13 @@ done
 for f_p in /etc/kubernetes/manifests/*; do
 	[ ! -e "$f_p" ] || f_put manifest "${f_p##*/}"
 done
+f_v=
+if [ -r /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
+	while read -r f_c f_p; do
+		[ "$f_c" != image: ] || f_v=$f_p
+	done </etc/kubernetes/manifests/kube-apiserver.yaml
+fi
+[ -z "$f_v" ] || f_put apiserver-image "$f_v"
 for f_p in /etc/cni/net.d/*; do
 	[ ! -e "$f_p" ] || f_put cni "${f_p##*/}"
 done

@@ -115,6 +115,7 @@ func rocky() fakeHost {
 			"/run/systemd/resolve/resolv.conf":   "nameserver 192.168.1.1\nnameserver fe80::1%ens3\n",
 			"/etc/kubernetes/pki/ca.crt":         "some text\n" + strings.ReplaceAll(ca, "\n", "\r\n"),
 			"/etc/kubernetes/manifests/etc.yaml": "", "/etc/kubernetes/manifests/a b.yaml": "",
+			"/etc/kubernetes/manifests/kube-apiserver.yaml": "spec:\n  containers:\n  - command:\n    - kube-apiserver\n    image: \"localhost:5000/kube-apiserver:v1.36.4@sha256:0a\"\n",
 			"/etc/kubernetes/kubelet.conf": "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: " +
 				base64.StdEncoding.EncodeToString([]byte(ca)) + "\n    server: https://10.9.8.7:6443\n  name: x\n",
 			"/var/lib/kubelet/kubeadm-flags.env": "", "/etc/cni/net.d/10-calico.conflist": "",
@@ -174,10 +175,11 @@ func TestScriptFakeHost(t *testing.T) {
 		Loadable: map[string]bool{"br_netfilter": true, "ip_vs": true},
 		Foreign: Foreign{
 			KubeletConf: true, KubeletServer: "https://10.9.8.7:6443", KubeletCA: sum, CA: true, CAFingerprint: sum,
-			Manifests: []string{"a b.yaml", "etc.yaml"}, Kubeadm: true, KubeletRunning: true,
+			Manifests: []string{"a b.yaml", "etc.yaml", "kube-apiserver.yaml"}, Kubeadm: true, KubeletRunning: true,
 			CNIConfigs: []string{"10-calico.conflist"},
 		},
-		Firewall: "firewalld", SELinux: "enforcing",
+		APIServerVersion: "1.36.4",
+		Firewall:         "firewalld", SELinux: "enforcing",
 		Unknown: map[string]string{
 			"ip":     "ip is missing or failed; addresses are from /proc/net",
 			"route6": "IPv6 is off",

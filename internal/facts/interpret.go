@@ -29,6 +29,7 @@ func interpret(r report) (Facts, error) {
 		Swaps:             r.values["swap"],
 		OursMarker:        r.one("marker"),
 		OursManifest:      r.has("exists", "/var/lib/kubewright/manifest"),
+		APIServerVersion:  imageVersion(strings.Trim(r.one("apiserver-image"), `"'`)),
 		Firewall:          firewall(r),
 		SELinux:           selinux(r.one("selinux")),
 		Unknown:           r.unknown,
@@ -323,6 +324,13 @@ func fillForeign(f *Facts, r report) error {
 		f.Foreign.KubeletCA = f.Foreign.CAFingerprint
 	}
 	return nil
+}
+
+// imageVersion is the tag of an image without a leading v; "" when it has none.
+func imageVersion(image string) string {
+	name, _, _ := strings.Cut(image[strings.LastIndexByte(image, '/')+1:], "@")
+	_, tag, _ := strings.Cut(name, ":")
+	return strings.TrimPrefix(tag, "v")
 }
 
 // derFingerprint is the fingerprint of a certificate in base64 of DER.

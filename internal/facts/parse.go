@@ -37,7 +37,7 @@ func keys() map[string]keyKind {
 		"machine-id": optional, "product-uuid": optional, "systemd": optional, "virt": optional,
 		"cgroup": optional, "selinux": optional, "cpus-online": optional,
 
-		"marker": perhaps, "ca": perhaps,
+		"marker": perhaps, "ca": perhaps, "apiserver-image": perhaps,
 		"kubelet-server": perhaps, "kubelet-ca": perhaps, "kubelet-ca-file": perhaps,
 
 		"os": many, "controllers": many, "swap": many, "mnt": many, "module": many,
