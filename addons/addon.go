@@ -126,6 +126,20 @@ func (a Addon) File(r catalog.Release) (f catalog.File, ok bool) {
 	return catalog.File{}, false
 }
 
+// Manifests are the catalogue's names of the upstream manifest, whichever variant is chosen.
+func (a Addon) Manifests() []string {
+	var names []string
+	if a.Manifest != "" {
+		names = append(names, a.Manifest)
+	}
+	for _, v := range a.Variants {
+		if v.Manifest != "" {
+			names = append(names, v.Manifest)
+		}
+	}
+	return names
+}
+
 // Version is that of the upstream manifest, and "" where there is none.
 func (a Addon) Version(r catalog.Release) string {
 	for _, v := range a.Variants { // of one release, whichever

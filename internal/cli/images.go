@@ -25,7 +25,7 @@ func newImagesCommand() *cobra.Command {
 		Short: "List every image the cluster uses",
 		Long: `Lists the images of the control plane, of the nodes and of the addons that are enabled, yours among them: what
 a site without internet needs in its registry.`,
-		Example: `  kubewright images list -f cluster.yaml | xargs -n1 crane pull`,
+		Example: `  kubewright images list -f cluster.yaml | while read -r i; do crane copy "$i" "registry.example.com/${i#*/}"; done`,
 	}, imagesResult))
 	return cmd
 }

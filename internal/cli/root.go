@@ -69,7 +69,7 @@ would change; apply changes just that, and may be interrupted and run again.`,
 	}
 	cmd.AddCommand(
 		newDoctorCommand(), newPlanCommand(), newApplyCommand(), newStatusCommand(), newVerifyCommand(),
-		newJoinCommand(), newKubeconfigCommand(), newResetCommand(), newInitCommand(), newTokenCommand(), newNodeCommand(), newReportCommand(), newPhasesCommand(), newImagesCommand(), newAddonsCommand(),
+		newJoinCommand(), newKubeconfigCommand(), newResetCommand(), newInitCommand(), newTokenCommand(), newNodeCommand(), newReportCommand(), newPhasesCommand(), newImagesCommand(), newFilesCommand(), newAddonsCommand(),
 		newInventoryCommand(), newLabCommand(), newVersionCommand(version),
 	)
 	cmd.InitDefaultHelpCmd()
