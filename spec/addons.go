@@ -163,9 +163,9 @@ type Ingress struct {
 	Workload string `yaml:"workload" rule:"enum=deployment|daemonset,default=deployment"`
 	// Replicas is the number of pods of a Deployment.
 	Replicas int `yaml:"replicas" rule:"min=1,max=100,default=2"`
-	// HTTPPort and HTTPSPort are the ports of the nodes; 0 leaves the choice to Kubernetes.
+	// HTTPPort is the port of the nodes for HTTP; 0 leaves the choice to Kubernetes.
 	HTTPPort int `yaml:"httpPort" rule:"min=0,max=65535"`
-	// HTTPSPort is that of HTTPS.
+	// HTTPSPort is the port of the nodes for HTTPS; 0 leaves the choice to Kubernetes.
 	HTTPSPort int `yaml:"httpsPort" rule:"min=0,max=65535"`
 	// Address is the address of the LoadBalancer service, out of a pool of MetalLB.
 	Address string `yaml:"address"`
@@ -173,11 +173,11 @@ type Ingress struct {
 	ClassName string `yaml:"className" rule:"default=nginx"`
 	// DefaultClass makes it the class of ingresses that name none.
 	DefaultClass *bool `yaml:"defaultClass" rule:"default=true"`
-	// CertFile and KeyFile are the paths, relative to this file, of the certificate (PEM, with its chain) and the
-	// private key that TLS is served with where an ingress names no secret. Without them nginx refuses TLS
+	// CertFile is the path, relative to this file, of the certificate (PEM, with its chain) that TLS is served
+	// with where an ingress names no secret; keyFile is its key. Without them nginx refuses TLS
 	// for such names, and ingress-nginx serves it with a certificate that nobody trusts.
 	CertFile string `yaml:"certFile"`
-	// KeyFile is the path of the private key.
+	// KeyFile is the path of the private key of certFile (PEM).
 	KeyFile string `yaml:"keyFile"`
 	// PreserveSourceAddress has backends see the address of the client, and leads traffic to nodes only that
 	// run a pod of the controller.

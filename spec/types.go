@@ -237,7 +237,7 @@ type Artifacts struct {
 	Mirror Mirror `yaml:"mirror"`
 	// Directory is the folder of source: directory, relative to this file.
 	Directory string `yaml:"directory"`
-	// Digests is the path of a lock file, relative to this file, whose digests replace those of
+	// Digests is the path of a file in the form of kubewright.lock, relative to this file, whose digests replace those of
 	// the catalogue; for sites that build the files themselves.
 	Digests string `yaml:"digests"`
 	// Delivery is how a file gets to a host: fetch has the host download it, push sends it over

@@ -32,7 +32,8 @@ func newNodeRemoveCommand() *cobra.Command {
 well as any other. Its pods are evicted, its member leaves etcd if enough others are left, what
 kubewright put on the host is removed, and the Node object is deleted. It works when the host is dead,
 and for a node that the inventory no longer has. Take the host out of the inventory afterwards, and
-run apply, which tells all others.`,
+run apply, which tells all others. An inventory has 1, 3 or 5 control planes: remove two of three before that, or use
+node replace.`,
 		Example: `  kubewright node remove worker2 -f cluster.yaml
   kubewright node remove cp1 -f cluster.yaml --yes --drain-timeout 10m`,
 	}, func(_ context.Context, _ *run, removed engine.Removal) (*result, error) {
