@@ -35,6 +35,7 @@ func TestHighAvailability(t *testing.T) {
 		{name: "Removed", run: removed, long: true},
 		{name: "RestartedTogether", run: restartedTogether, long: true},
 		{name: "QuorumLost", run: quorumLost, long: true},
+		{name: "SnapshotRestored", run: restored, long: true},
 	} {
 		happens := func(t *testing.T) {
 			if step.long {
