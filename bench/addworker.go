@@ -165,20 +165,7 @@ func (g *growing) awake(ctx context.Context, nodes []lab.Node, do func() error) 
 		g.keepJournals(ctx, nodes)
 		return err
 	}
-	return g.freeze(ctx)
-}
-
-// freeze freezes all nodes. runc gives a node up that makes processes faster than they are stopped; the others are
-// frozen by then, and leave it the less time.
-func (g *growing) freeze(ctx context.Context) (err error) {
-	const attempts = 5
-	for range attempts {
-		if err = g.power(ctx, "pause", "--all"); err == nil || ctx.Err() != nil {
-			return err
-		}
-		g.say("%s: not all nodes are frozen, once more: %v", g.id, err)
-	}
-	return err
+	return g.power(ctx, "pause", "--all")
 }
 
 // power switches nodes as `kubewright lab node` does.

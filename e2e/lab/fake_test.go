@@ -26,6 +26,7 @@ type fakeEngine struct {
 	labels     map[string]map[string]string // of volumes, networks and images, by kind and name
 	ran        []string                     // command lines of changes, without options
 	fail       map[string]error             // by the beginning of such a command line
+	busy       map[string]int               // the same: how often it fails at first
 }
 
 type fakeContainer struct {
@@ -36,7 +37,7 @@ type fakeContainer struct {
 
 func newFakeEngine() *fakeEngine {
 	return &fakeEngine{
-		containers: make(map[string]*fakeContainer), fail: make(map[string]error),
+		containers: make(map[string]*fakeContainer), fail: make(map[string]error), busy: make(map[string]int),
 		labels: map[string]map[string]string{"volume": {}, "network": {}, "image": {}},
 	}
 }
@@ -80,6 +81,12 @@ func (f *fakeEngine) run(ctx context.Context, argv []string, stdin io.Reader) (s
 	for begin, err := range f.fail {
 		if strings.HasPrefix(change, begin) {
 			return "", err
+		}
+	}
+	for begin, left := range f.busy {
+		if strings.HasPrefix(change, begin) && left > 0 {
+			f.busy[begin]--
+			return "", errors.New("busy")
 		}
 	}
 	switch words[0] {

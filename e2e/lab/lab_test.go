@@ -411,6 +411,29 @@ func TestPower(t *testing.T) {
 	}
 }
 
+// A node that cannot be frozen at once is tried again, and not for ever.
+func TestPauseAgain(t *testing.T) {
+	l, engine, _ := testLab(t)
+	up(t, l, testConfig(t))
+	engine.busy["pause kubewright-lab-worker1"] = 3
+	if err := l.Pause(t.Context(), "lab", nil); err != nil {
+		t.Error(err)
+	}
+	if got, want := powers(t, l, "lab"), "cp1:paused worker1:paused worker2:paused"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if err := l.Resume(t.Context(), "lab", nil); err != nil {
+		t.Fatal(err)
+	}
+	engine.busy["pause kubewright-lab-worker1"] = 99
+	if err := l.Pause(t.Context(), "lab", nil); err == nil || !strings.Contains(err.Error(), "worker1: podman pause") {
+		t.Errorf("a node that cannot be frozen: error = %v", err)
+	}
+	if got, want := powers(t, l, "lab"), "cp1:paused worker1:running worker2:paused"; got != want {
+		t.Errorf("the others: %s, want %s", got, want)
+	}
+}
+
 func TestPowerRefuses(t *testing.T) {
 	l, engine, _ := testLab(t)
 	if err := l.Stop(t.Context(), "lab", nil); err == nil || err.Error() != "lab lab has no nodes: run `kubewright lab up`" {

@@ -16,9 +16,17 @@ func (l *Lab) Stop(ctx context.Context, lab string, names []string) error {
 	return l.switchPower(ctx, lab, names, map[Power]string{PowerOn: "kill", PowerPaused: "kill"})
 }
 
-// Pause freezes nodes: they answer nothing, keep their memory, and notice nothing but the time.
-func (l *Lab) Pause(ctx context.Context, lab string, names []string) error {
-	return l.switchPower(ctx, lab, names, map[Power]string{PowerOn: "pause"})
+// Pause freezes nodes: they answer nothing, keep their memory, and notice nothing but the time. runc gives up on a
+// node that makes processes faster than they are frozen, so it is asked again; the others are frozen by then, and
+// leave that one the less time.
+func (l *Lab) Pause(ctx context.Context, lab string, names []string) (err error) {
+	const attempts = 5
+	for range attempts {
+		if err = l.switchPower(ctx, lab, names, map[Power]string{PowerOn: "pause"}); err == nil || fault.KindOf(err) == fault.BadInput || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // Resume lets paused nodes go on.
