@@ -3,15 +3,29 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"kubewright/internal/fault"
 	"kubewright/internal/kube"
 )
 
 // anyAPI is the condition that some API server is ready. The first that is serves the run from then on.
-type anyAPI struct{ session *Session }
+type anyAPI struct {
+	session *Session
+	// stragglers is how long the others are waited for once one has said that it is not ready; zero is for as long
+	// as the look may take. One that starts takes connections seconds before it answers, and whoever looks again and
+	// again must not miss meanwhile that another gets ready.
+	stragglers time.Duration
+}
+
+// readyAPI is the condition to wait for.
+func (s *Session) readyAPI() anyAPI {
+	const stragglers = 300 * time.Millisecond
+	return anyAPI{session: s, stragglers: stragglers}
+}
 
 // String implements kube.Condition.
 func (anyAPI) String() string { return "an API server to be ready" }
@@ -19,9 +33,9 @@ func (anyAPI) String() string { return "an API server to be ready" }
 // Check implements kube.Condition: it asks all of them at once.
 func (a anyAPI) Check(ctx context.Context) (ready bool, detail string, err error) {
 	type answer struct {
-		name   string
-		ready  bool
-		detail string
+		name          string
+		ready, serves bool
+		detail        string
 	}
 	planes := a.session.controlPlanes()
 	if len(planes) == 0 {
@@ -37,6 +51,10 @@ func (a anyAPI) Check(ctx context.Context) (ready bool, detail string, err error
 			if err == nil {
 				got.ready, got.detail, err = client.APIReady().Check(ctx)
 			}
+			got.serves = got.detail != "" // it lists what it waits for
+			if errors.Is(err, context.Canceled) {
+				got.detail = "no answer yet"
+			}
 			got.detail = m.Name + ": " + cmp.Or(got.detail, errText(err)) // a server that is not ready says why
 			answers <- got
 		}()
@@ -47,6 +65,9 @@ func (a anyAPI) Check(ctx context.Context) (ready bool, detail string, err error
 		if got.ready {
 			a.session.api.prefer(got.name)
 			return true, "", nil
+		}
+		if got.serves && a.stragglers > 0 {
+			defer time.AfterFunc(a.stragglers, cancel).Stop()
 		}
 		details = append(details, got.detail)
 	}
@@ -59,6 +80,6 @@ func (a anyAPI) Check(ctx context.Context) (ready bool, detail string, err error
 func (s *Session) chooseAPI(ctx context.Context) (*kube.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiProbeTimeout)
 	defer cancel()
-	_, _, _ = anyAPI{s}.Check(ctx) // that there is none is what the client will say
+	_, _, _ = anyAPI{session: s}.Check(ctx) // that there is none is what the client will say
 	return s.client("")
 }

@@ -171,7 +171,7 @@ func (s *Session) apiUnknown(ctx context.Context) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiProbeTimeout)
 	defer cancel()
-	if ok, detail, err := (anyAPI{s}).Check(ctx); !ok {
+	if ok, detail, err := (anyAPI{session: s}).Check(ctx); !ok {
 		return "known after the control plane is up (" + detail + errText(err) + ")"
 	}
 	return ""

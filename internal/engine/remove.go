@@ -102,7 +102,7 @@ func (r *removal) assess(ctx context.Context) error {
 	if err := r.ours(); err != nil {
 		return err
 	}
-	if err := r.awaitCondition(ctx, "", clusterHost, anyAPI{r.Session}); err != nil {
+	if err := r.awaitCondition(ctx, "", clusterHost, r.readyAPI()); err != nil {
 		return err
 	}
 	if err := r.findNode(ctx); err != nil {

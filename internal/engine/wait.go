@@ -181,7 +181,7 @@ func (s *Session) watch(ctx context.Context, phase, hostName string, condition k
 // condition binds a condition to the client that can see it.
 func (s *Session) condition(c plan.Condition) (kube.Condition, error) {
 	if c.Kind == plan.APIReady && c.Name == "" {
-		return anyAPI{s}, nil
+		return s.readyAPI(), nil
 	}
 	name := ""
 	if c.Kind == plan.APIReady {

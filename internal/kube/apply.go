@@ -139,20 +139,20 @@ func waveOf(gvk schema.GroupVersionKind) wave {
 }
 
 // backoff spaces attempts: quick at first, then ever slower up to a bound.
-type backoff struct{ next time.Duration }
+type backoff struct{ next, longest time.Duration }
 
 const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = 2 * time.Second
 )
 
-func newBackoff() *backoff { return &backoff{next: firstPause} }
+func newBackoff() *backoff { return &backoff{next: firstPause, longest: longestPause} }
 
 // wait lets the next pause pass, or returns the error of ctx.
 func (b *backoff) wait(ctx context.Context) error {
 	timer := time.NewTimer(b.next)
 	defer timer.Stop()
-	b.next = min(b.next*8/5, longestPause)
+	b.next = min(b.next*8/5, b.longest)
 	select {
 	case <-timer.C:
 		return nil

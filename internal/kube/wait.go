@@ -38,6 +38,9 @@ type explainer interface {
 const (
 	// checkTimeout bounds a single look: a connection that hangs must not use up the whole wait.
 	checkTimeout = 10 * time.Second
+	// longestGlance bounds the pause between looks at what cannot be watched, such as whether an API server is
+	// ready: on average half of it is lost. A look costs a request.
+	longestGlance = 250 * time.Millisecond
 	// explainTimeout bounds the search for a reason after a wait has failed.
 	explainTimeout = 5 * time.Second
 )
@@ -52,7 +55,7 @@ func Wait(ctx context.Context, condition Condition, emit func(detail string)) er
 	}
 	begun := time.Now()
 	state := waitState{emit: emit}
-	pause := newBackoff()
+	pause := &backoff{next: firstPause, longest: longestGlance}
 	for {
 		done, detail, err := check(ctx, condition)
 		if done {
