@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,6 +120,13 @@ type apiServer struct {
 
 func newAPIServer(t *testing.T, name string) *apiServer {
 	t.Helper()
+	a := unstartedAPIServer(t, name)
+	a.StartTLS()
+	return a
+}
+
+func unstartedAPIServer(t *testing.T, name string) *apiServer {
+	t.Helper()
 	a := &apiServer{}
 	a.status.Store(http.StatusOK)
 	stop := make(chan struct{})
@@ -142,7 +150,6 @@ func newAPIServer(t *testing.T, name string) *apiServer {
 		return nil, nil //nolint:nilnil // that is how crypto/tls wants it said: as configured
 	}}
 	a.Config.ErrorLog = log.New(io.Discard, "", 0)
-	a.StartTLS()
 	t.Cleanup(func() {
 		close(stop)
 		a.CloseClientConnections()
@@ -151,9 +158,47 @@ func newAPIServer(t *testing.T, name string) *apiServer {
 	return a
 }
 
-// startHAProxy runs it in front of the servers, whose certificates ca must have signed, and returns
-// the URL that it listens at and that of its own health.
-func startHAProxy(t *testing.T, ca string, servers map[string]*apiServer) (url, health string) {
+// proxy is HAProxy while it runs.
+type proxy struct {
+	url, health string // where it listens, and where it tells its own health
+	said        *said
+}
+
+// said is what a program says, while it does.
+type said struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// await returns once something was said.
+func (s *said) await(t *testing.T, within time.Duration, text string) {
+	t.Helper()
+	deadline := time.After(within)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(s.String(), text) {
+		select {
+		case <-deadline:
+			t.Fatalf("after %s it has not said %q", within, text)
+		case <-tick.C:
+		}
+	}
+}
+
+// startHAProxy runs it in front of the servers, whose certificates ca must have signed.
+func startHAProxy(t *testing.T, ca string, servers map[string]*apiServer) proxy {
 	t.Helper()
 	binary := haproxy(t)
 	d := HAProxyData{Port: freePort(t), HealthPort: freePort(t), CAPath: ca}
@@ -161,10 +206,10 @@ func startHAProxy(t *testing.T, ca string, servers map[string]*apiServer) (url, 
 		at := netip.MustParseAddrPort(s.Listener.Addr().String())
 		d.Servers = append(d.Servers, HAProxyServer{name, at.Addr(), int(at.Port())})
 	}
-	var said strings.Builder
+	p := proxy{"https://127.0.0.1:" + strconv.Itoa(d.Port), "http://127.0.0.1:" + strconv.Itoa(d.HealthPort) + "/healthz", &said{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, binary, "-db", "-f", writeTemp(t, "haproxy.cfg", mustRender(t)(HAProxyConfig(d))))
-	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.Stdout, cmd.Stderr = p.said, p.said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -172,10 +217,10 @@ func startHAProxy(t *testing.T, ca string, servers map[string]*apiServer) (url, 
 		cancel()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("haproxy said:\n%s", said.String())
+			t.Logf("haproxy said:\n%s", p.said)
 		}
 	})
-	return "https://127.0.0.1:" + strconv.Itoa(d.Port), "http://127.0.0.1:" + strconv.Itoa(d.HealthPort) + "/healthz"
+	return p
 }
 
 func freePort(t *testing.T) int {
@@ -247,9 +292,9 @@ func TestHAProxyLeavesServers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a, b := newAPIServer(t, "a"), newAPIServer(t, "b")
-			url, health := startHAProxy(t, writeCA(t, a.Certificate().Raw), map[string]*apiServer{"a": a, "b": b})
-			eventually(t, 10*time.Second, a.Server, url, "a b")
-			cut := watch(t, a, url)
+			p := startHAProxy(t, writeCA(t, a.Certificate().Raw), map[string]*apiServer{"a": a, "b": b})
+			eventually(t, 10*time.Second, a.Server, p.url, "a b")
+			cut := watch(t, a, p.url)
 			start := time.Now()
 			test.ail(a)
 			select {
@@ -258,13 +303,13 @@ func TestHAProxyLeavesServers(t *testing.T) {
 				t.Fatal("five seconds later the connection to it is still there")
 			}
 			t.Logf("out after %s", time.Since(start))
-			eventually(t, time.Second, a.Server, url, "b")
-			if got := answers(t, a.Server, health); got == "" {
+			eventually(t, time.Second, a.Server, p.url, "b")
+			if got := answers(t, a.Server, p.health); got == "" {
 				t.Error("HAProxy does not say that it works")
 			}
 			if test.heal != nil {
 				test.heal(a)
-				eventually(t, 5*time.Second, a.Server, url, "a b")
+				eventually(t, 5*time.Second, a.Server, p.url, "a b")
 			}
 		})
 	}
@@ -273,18 +318,11 @@ func TestHAProxyLeavesServers(t *testing.T) {
 // watch opens a connection to the server through HAProxy that ends only when it is cut.
 func watch(t *testing.T, want *apiServer, url string) <-chan struct{} {
 	t.Helper()
-	transport, _ := want.Client().Transport.(*http.Transport)
 	for range 20 {
-		transport := transport.Clone() // for a connection of its own
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/watch", nil)
+		resp, err := openWatch(t, want, url)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := (&http.Client{Transport: transport}).Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { resp.Body.Close() })
 		lines := bufio.NewReader(resp.Body)
 		if line, _ := lines.ReadString('\n'); line != "a\n" {
 			continue
@@ -300,16 +338,104 @@ func watch(t *testing.T, want *apiServer, url string) <-chan struct{} {
 	return nil
 }
 
+// openWatch asks for what does not end, over a connection of its own.
+func openWatch(t *testing.T, server *apiServer, url string) (*http.Response, error) {
+	t.Helper()
+	transport, _ := server.Client().Transport.(*http.Transport)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/watch", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := (&http.Client{Transport: transport.Clone()}).Do(req)
+	if err == nil {
+		t.Cleanup(func() { resp.Body.Close() })
+	}
+	return resp, err
+}
+
 // TestHAProxyTrustsTheClusterOnly: who answers at the address of an API server without a
-// certificate of the cluster gets no connection.
+// certificate of the cluster gets no connection while one of the cluster's is well.
 func TestHAProxyTrustsTheClusterOnly(t *testing.T) {
-	a := newAPIServer(t, "a")
-	url, _ := startHAProxy(t, foreignCA(t), map[string]*apiServer{"a": a})
-	eventually(t, 10*time.Second, a.Server, url, "")
+	t.Parallel()
+	a, stranger := newAPIServer(t, "a"), unstartedAPIServer(t, "stranger")
+	stranger.TLS.Certificates = []tls.Certificate{foreign(t)}
+	stranger.StartTLS()
+	p := startHAProxy(t, writeCA(t, a.Certificate().Raw), map[string]*apiServer{"a": a, "stranger": stranger})
+	p.said.await(t, 10*time.Second, "apiservers/stranger is DOWN")
+	eventually(t, time.Second, a.Server, p.url, "a")
+}
+
+// gate is a listener that takes no connection before it is opened. The system does: that is how an API server
+// is while it starts.
+type gate struct {
+	net.Listener
+	opened chan struct{}
+}
+
+func (g gate) Accept() (net.Conn, error) {
+	<-g.opened
+	return g.Listener.Accept()
+}
+
+// TestHAProxyWaitsForTheFirstServer: where no API server is well yet, a client is let in as soon as one answers,
+// and sent to those that are well once there are any.
+func TestHAProxyWaitsForTheFirstServer(t *testing.T) {
+	t.Parallel()
+	a, absent := unstartedAPIServer(t, "a"), unstartedAPIServer(t, "absent")
+	door := gate{a.Listener, make(chan struct{})}
+	open := sync.OnceFunc(func() { close(door.opened) })
+	t.Cleanup(open) // before it is closed
+	a.Listener = door
+	a.StartTLS()
+	if err := absent.Listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := startHAProxy(t, writeCA(t, a.Certificate().Raw), map[string]*apiServer{"a": a, "absent": absent})
+	for name := range strings.FieldsSeq("a absent") {
+		p.said.await(t, 10*time.Second, "apiservers/"+name+" is DOWN")
+	}
+	in, out := make(chan string, 1), make(chan error, 1)
+	go func() {
+		resp, err := openWatch(t, a, p.url)
+		if err != nil {
+			out <- err
+			return
+		}
+		lines := bufio.NewReader(resp.Body)
+		line, _ := lines.ReadString('\n')
+		in <- line
+		_, err = lines.ReadString('\n')
+		out <- err
+	}()
+	select {
+	case err := <-out:
+		t.Fatal("a client that came before any server was sent away: ", err)
+	case <-time.After(2 * time.Second):
+	}
+	open()
+	for range 2 {
+		select {
+		case <-in:
+			in = nil // then it is sent on
+		case err := <-out:
+			if in != nil {
+				t.Fatal("the client was not let in: ", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("ten seconds later nothing has happened; let in: %t", in == nil)
+		}
+	}
+	eventually(t, time.Second, a.Server, p.url, "a")
 }
 
 // foreignCA is a certificate that has signed none of the servers'.
 func foreignCA(t *testing.T) string {
+	t.Helper()
+	return writeCA(t, foreign(t).Certificate[0])
+}
+
+// foreign is a certificate, and its key, that nobody knows.
+func foreign(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -320,5 +446,5 @@ func foreignCA(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return writeCA(t, der)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
