@@ -12,7 +12,8 @@ import (
 	"kubewright/internal/kube"
 )
 
-// anyAPI is the condition that some API server is ready. The first that is serves the run from then on.
+// anyAPI is the condition that some API server is ready for what a run does, which has all rights. The first that
+// is serves the run from then on.
 type anyAPI struct {
 	session *Session
 	// stragglers is how long the others are waited for once one has said that it is not ready; zero is for as long
@@ -49,7 +50,7 @@ func (a anyAPI) Check(ctx context.Context) (ready bool, detail string, err error
 			client, err := a.session.client(m.Name)
 			got := answer{name: m.Name}
 			if err == nil {
-				got.ready, got.detail, err = client.APIReady().Check(ctx)
+				got.ready, got.detail, err = client.APIOpen().Check(ctx)
 			}
 			got.serves = got.detail != "" // it lists what it waits for
 			if errors.Is(err, context.Canceled) {

@@ -24,7 +24,7 @@ func TestAnyAPIDoesNotWaitForStragglers(t *testing.T) {
 			_, _ = io.WriteString(w, "ok")
 			return
 		}
-		http.Error(w, "[+]ping ok\n[-]poststarthook/rbac/bootstrap-roles failed: reason withheld", http.StatusInternalServerError)
+		http.Error(w, "[+]ping ok\n[-]informer-sync failed: reason withheld", http.StatusInternalServerError)
 	}))
 	defer server.Close()
 	starting, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ func TestAnyAPIDoesNotWaitForStragglers(t *testing.T) {
 	if took := time.Since(begun); done || err != nil || took > long {
 		t.Errorf("done %v, error %v after %s", done, err, took)
 	}
-	if want := "cp1: poststarthook/rbac/bootstrap-roles; cp2: no answer yet"; detail != want {
+	if want := "cp1: informer-sync; cp2: no answer yet"; detail != want {
 		t.Errorf("detail %q, want %q", detail, want)
 	}
 	ready.Store(true)

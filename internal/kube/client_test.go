@@ -151,6 +151,44 @@ func TestHealthDetail(t *testing.T) {
 	}
 }
 
+// TestAPIOpen: an administrator does not wait for the default roles of the API server, but for the namespaces that
+// it makes.
+func TestAPIOpen(t *testing.T) {
+	const notReady = "[+]ping ok\n[-]poststarthook/rbac/bootstrap-roles failed: reason withheld\n"
+	pki := apitest.NewPKI(t)
+	for name, test := range map[string]struct {
+		readyz, missing, detail string
+		met                     bool
+	}{
+		"ready":                   {met: true},
+		"default roles are left":  {readyz: notReady, met: true},
+		"and something else":      {readyz: notReady + "[-]etcd failed: reason withheld\n", detail: "poststarthook/rbac/bootstrap-roles, etcd"},
+		"something else":          {readyz: "[-]etcd failed: reason withheld\n", detail: "etcd"},
+		"no kube-system yet":      {readyz: notReady, missing: "/api/v1/namespaces/kube-system", detail: "namespace kube-system"},
+		"no kube-public yet":      {readyz: notReady, missing: "/api/v1/namespaces/kube-public", detail: "namespace kube-public"},
+		"not ready without a why": {readyz: "no\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := fakeAPI(t, pki, &tls.Config{MinVersion: tls.VersionTLS12}, func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/readyz" && test.readyz != "":
+					http.Error(w, test.readyz, http.StatusInternalServerError)
+				case r.URL.Path == test.missing:
+					http.NotFound(w, r)
+				}
+			})
+			client, err := kube.New(kube.Config{Server: server.URL, CAPEM: pki.Bundle.Kubernetes.CertPEM()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			met, detail, err := client.APIOpen().Check(within(t, 5*time.Second))
+			if met != test.met || detail != test.detail || (err == nil) != test.met {
+				t.Errorf("met %t, detail %q, error %v; want %t and %q", met, detail, err, test.met, test.detail)
+			}
+		})
+	}
+}
+
 // TestServerThatHangs: one connection that never answers must not use up the whole wait, and must
 // not outlive it.
 func TestServerThatHangs(t *testing.T) {

@@ -23,6 +23,31 @@ func (c *Client) APIHealthy() Condition { return endpoint{c, "/livez", "healthy"
 // APIReady is met when the API server is ready for requests (/readyz), its start-up hooks included.
 func (c *Client) APIReady() Condition { return endpoint{c, "/readyz", "ready"} }
 
+// APIOpen is met when the API server takes objects from an administrator: when it is ready, or is but for its default
+// roles, which it takes a second before it begins to write and then up to seconds, and needs for others only.
+func (c *Client) APIOpen() Condition { return opening{endpoint{c, "/readyz", "ready"}} }
+
+// opening is the readiness of an API server for administrators.
+type opening struct{ endpoint }
+
+// defaultRoles is the check of an API server whose default roles are not all written.
+const defaultRoles = "poststarthook/rbac/bootstrap-roles"
+
+// Check implements Condition.
+func (o opening) Check(ctx context.Context) (bool, string, error) {
+	done, detail, err := o.endpoint.Check(ctx)
+	if done || detail != defaultRoles {
+		return done, detail, err
+	}
+	// It makes these beside its hooks, and no check tells of them.
+	for _, namespace := range []string{metav1.NamespaceSystem, metav1.NamespacePublic} {
+		if _, err := o.client.get(ctx, "/api/v1/namespaces/"+namespace); err != nil {
+			return false, "namespace " + namespace, err
+		}
+	}
+	return true, "", nil
+}
+
 // endpoint is a health endpoint of the API server.
 type endpoint struct {
 	client     *Client
