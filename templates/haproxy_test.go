@@ -319,11 +319,10 @@ func TestHAProxyLeavesServers(t *testing.T) {
 func watch(t *testing.T, want *apiServer, url string) <-chan struct{} {
 	t.Helper()
 	for range 20 {
-		resp, err := openWatch(t, want, url)
+		lines, err := openWatch(t, want, url)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines := bufio.NewReader(resp.Body)
 		if line, _ := lines.ReadString('\n'); line != "a\n" {
 			continue
 		}
@@ -338,8 +337,8 @@ func watch(t *testing.T, want *apiServer, url string) <-chan struct{} {
 	return nil
 }
 
-// openWatch asks for what does not end, over a connection of its own.
-func openWatch(t *testing.T, server *apiServer, url string) (*http.Response, error) {
+// openWatch asks for what does not end, over a connection of its own, and returns the lines of the answer.
+func openWatch(t *testing.T, server *apiServer, url string) (*bufio.Reader, error) {
 	t.Helper()
 	transport, _ := server.Client().Transport.(*http.Transport)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/watch", nil)
@@ -347,10 +346,11 @@ func openWatch(t *testing.T, server *apiServer, url string) (*http.Response, err
 		return nil, err
 	}
 	resp, err := (&http.Client{Transport: transport.Clone()}).Do(req)
-	if err == nil {
-		t.Cleanup(func() { resp.Body.Close() })
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	t.Cleanup(func() { resp.Body.Close() })
+	return bufio.NewReader(resp.Body), nil
 }
 
 // TestHAProxyTrustsTheClusterOnly: who answers at the address of an API server without a
@@ -362,7 +362,7 @@ func TestHAProxyTrustsTheClusterOnly(t *testing.T) {
 	stranger.StartTLS()
 	p := startHAProxy(t, writeCA(t, a.Certificate().Raw), map[string]*apiServer{"a": a, "stranger": stranger})
 	p.said.await(t, 10*time.Second, "apiservers/stranger is DOWN")
-	eventually(t, time.Second, a.Server, p.url, "a")
+	eventually(t, 5*time.Second, a.Server, p.url, "a")
 }
 
 // gate is a listener that takes no connection before it is opened. The system does: that is how an API server
@@ -396,12 +396,11 @@ func TestHAProxyWaitsForTheFirstServer(t *testing.T) {
 	}
 	in, out := make(chan string, 1), make(chan error, 1)
 	go func() {
-		resp, err := openWatch(t, a, p.url)
+		lines, err := openWatch(t, a, p.url)
 		if err != nil {
 			out <- err
 			return
 		}
-		lines := bufio.NewReader(resp.Body)
 		line, _ := lines.ReadString('\n')
 		in <- line
 		_, err = lines.ReadString('\n')
@@ -425,7 +424,7 @@ func TestHAProxyWaitsForTheFirstServer(t *testing.T) {
 			t.Fatalf("ten seconds later nothing has happened; let in: %t", in == nil)
 		}
 	}
-	eventually(t, time.Second, a.Server, p.url, "a")
+	eventually(t, 5*time.Second, a.Server, p.url, "a")
 }
 
 // foreignCA is a certificate that has signed none of the servers'.

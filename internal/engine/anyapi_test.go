@@ -39,7 +39,7 @@ func TestAnyAPIDoesNotWaitForStragglers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer client.Close()
+		t.Cleanup(client.Close)
 		s.api.clients[name] = client
 		s.hosts = append(s.hosts, &member{Host: inventory.Host{Name: name, Roles: []inventory.Role{inventory.RoleControlPlane}}, seen: true})
 	}
