@@ -104,7 +104,9 @@ type (
 		Anyway bool
 	}
 	// StopPods ends every container that the kubelet's runtime namespace holds, and their shims, which
-	// containerd may have lost sight of, and removes the control groups that the kubelet made for them.
+	// containerd may have lost sight of, and removes the control groups that the kubelet made for them. Shims
+	// of another containerd (k3s has its own) and those in containers that are nodes themselves (of kind, say,
+	// whose processes the host sees as well) are somebody else's.
 	StopPods struct{}
 	// Unmount unmounts everything mounted below a folder.
 	Unmount struct{ Below string }
@@ -402,7 +404,7 @@ for t in $(ctr -n k8s.io tasks ls -q); do ctr -n k8s.io tasks kill -a -s KILL "$
 for c in $(ctr -n k8s.io containers ls -q); do ctr -n k8s.io containers rm "$c" >/dev/null 2>&1; done
 fi
 if command -v systemctl >/dev/null; then systemctl stop kubepods.slice >/dev/null 2>&1; fi
-for d in /proc/[0-9]*; do read -r c < "$d/comm" && [ "$c" = containerd-shim ] && case " $(tr '\000' ' ' < "$d/cmdline")" in *" -namespace k8s.io "*) kill -s KILL "${d##*/}" ;; esac; done 2>/dev/null
+for d in /proc/[0-9]*; do read -r c < "$d/comm" && [ "$c" = containerd-shim ] && [ "$d/ns/pid" -ef /proc/self/ns/pid ] && case " $(tr '\000' ' ' < "$d/cmdline")" in *" -namespace k8s.io "*" -address /run/containerd/containerd.sock "*) kill -s KILL "${d##*/}" ;; esac; done 2>/dev/null
 find /sys/fs/cgroup -depth -type d -path '*/kubepods.slice*' -exec rmdir {} + 2>/dev/null; :`
 	case Unmount:
 		return fmt.Sprintf(`while read -r dev mp rest; do case $mp in %s/*) echo "$mp" ;; esac; done < /proc/mounts | sort -r | while read -r mp; do umount -l "$mp" || :; done`, Quote(s.Below))
