@@ -22,7 +22,7 @@ func (f emitted) Emit(e report.Event) { f(e) }
 // the host that held the others up.
 func TestTraceOfARun(t *testing.T) {
 	l := newLab(t, 3, service("first", "1"), service("second", "1", plan.AllHosts("first")))
-	ahead := make(chan struct{})
+	ahead, spoken := make(chan struct{}), make(chan struct{})
 	var done atomic.Int32
 	l.options = func(o *engine.Options) {
 		o.Sink = emitted(func(e report.Event) {
@@ -30,11 +30,17 @@ func TestTraceOfARun(t *testing.T) {
 			if e.Kind == report.PhaseDone && e.Phase == "first" && done.Add(1) == 2 {
 				close(ahead)
 			}
+			if e.Kind == report.Waiting && e.Host == "w2" && strings.HasPrefix(e.Message, "the lock") {
+				close(spoken)
+			}
 		})
 	}
-	l.hook = func(name string, _ int64, script []byte) error {
-		if name == "w1" && isAct(script) {
+	l.hook = func(name string, exec int64, script []byte) error {
+		switch {
+		case name == "w1" && isAct(script):
 			<-ahead
+		case name == "w2" && exec == 1: // its lock takes so long that it is spoken of
+			<-spoken
 		}
 		return nil
 	}

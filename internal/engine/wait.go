@@ -65,20 +65,29 @@ func (p *pending) end(err error, attrs map[string]string) {
 	if p == nil {
 		return
 	}
-	p.drop()
+	p.stop()
 	e := p.event
 	e.Kind, e.Duration, e.Err, e.Attrs = report.WaitDone, p.session.Now().Sub(p.start), err, attrs
 	p.session.emit(e)
 }
 
-// drop ends a wait that turned out to be none.
+// drop ends a wait that turned out to be none. One that was spoken of was one, and ends: the record of the run
+// would have it last to the end.
 func (p *pending) drop() {
+	if p.stop() {
+		p.end(nil, nil)
+	}
+}
+
+// stop has nothing more said of a wait, and tells whether something was.
+func (p *pending) stop() (said bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true
 	if p.later != nil {
 		p.later.Stop()
 	}
+	return p.event.Kind == report.Waiting
 }
 
 // awaitBarriers waits for the AllHosts and AnyHost edges of a segment, and says where what comes before it was
