@@ -188,7 +188,7 @@ func percent(part, whole time.Duration) string {
 	switch {
 	case whole <= 0 || part <= 0:
 		return "0%"
-	case 200*part < whole:
+	case part < whole/200:
 		return "<1%"
 	}
 	return fmt.Sprintf("%.0f%%", 100*float64(part)/float64(whole))
@@ -227,7 +227,7 @@ func (r *Run) pathView(legs []Leg) *pathView {
 			shares[l.Kind] += l.Took()
 		}
 		i += n
-		if row.Minor && 1000*row.Took < r.Took {
+		if row.Minor && row.Took < r.Took/1000 {
 			continue // a blink between two others
 		}
 		row.Percent, row.X, row.W = percent(row.Took, r.Took), scale(row.At), max(scale(row.Took), 1)

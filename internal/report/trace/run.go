@@ -178,8 +178,13 @@ type builder struct {
 	ended   int
 }
 
+// longestRun is what a run may take. Where it seems to have taken more, a clock was set meanwhile.
+const longestRun = 90 * 24 * time.Hour
+
 // at is when an event was, in the time of the run.
-func (b *builder) at(e report.Event) time.Duration { return max(e.Time.Sub(b.run.Started), 0) }
+func (b *builder) at(e report.Event) time.Duration {
+	return min(max(e.Time.Sub(b.run.Started), 0), longestRun)
+}
 
 func (b *builder) lane(host string) *Lane {
 	l := b.lanes[host]

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -331,6 +332,25 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// A clock that is set in the middle makes a run of centuries: it is cut, and told as any other.
+func TestRunOfCenturies(t *testing.T) {
+	first, last := start("apply"), phase(0, 0, "a", "host")
+	first.Time, last.Duration = time.Time{}, math.MaxInt64
+	run := trace.New([]report.Event{first, last, event(24*3600, report.Notice, "", "", "a day later")})
+	wantWhole(t, run)
+	if run.Took > 100*24*time.Hour {
+		t.Errorf("it took %s", run.Took)
+	}
+	_, root := page(t, run, "x")
+	if n := len(elements(section(t, root, "timeline"), "text", "tick")); n > 20 {
+		t.Errorf("the chart has %d ticks", n)
+	}
+	path := text(section(t, root, "critical-path"))
+	if !strings.Contains(path, "100%") || strings.Contains(path, "<1%") {
+		t.Errorf("the critical path is %s", path)
+	}
+}
+
 // chromeTrace is a trace as viewers read it.
 type chromeTrace struct {
 	TraceEvents []struct {
@@ -449,6 +469,14 @@ func FuzzRun(f *testing.F) {
 			}
 			hosts := []string{"", "a", "b", "c<script>"}
 			e := lasting(float64(chunk[2])-20, event(float64(chunk[1]), kinds[int(chunk[0])%len(kinds)], hosts[chunk[3]%4], []string{"", "x", "y"}[chunk[3]/4%3], "m"))
+			switch chunk[0] / 13 { // clocks that are set
+			case 17:
+				e.Time = time.Time{}
+			case 18:
+				e.Time = e.Time.AddDate(int(chunk[2]), 0, 0)
+			case 19:
+				e.Duration = math.MaxInt64
+			}
 			if chunk[3]&64 != 0 {
 				e.Attrs = map[string]string{report.AfterHost: hosts[chunk[3]/16%4], report.AfterPhase: "x"}
 			}
