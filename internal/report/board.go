@@ -10,6 +10,9 @@ import (
 // clusterLine names the line of what concerns no single host.
 const clusterLine = "cluster"
 
+// waitingFor begins what is said of a wait.
+const waitingFor = "waiting for "
+
 // board is what a run looks like at one moment.
 type board struct {
 	lines   []*hostLine // sorted by name, the cluster first
@@ -67,10 +70,12 @@ func (b *board) take(e Event) string {
 		l.changes++
 		l.detail = join(": ", e.Resource, message)
 	case Waiting:
-		b.line(e).detail = "waiting for " + message
+		b.line(e).detail = waitingFor + message
 	case WaitDone:
 		if i, found := b.find(e.Host); found { // else nothing was said of it
-			b.lines[i].detail = ""
+			if _, same := WaitDetail(b.lines[i].detail, waitingFor+message); same {
+				b.lines[i].detail = ""
+			}
 		}
 	case Exec:
 	}

@@ -70,9 +70,11 @@ func (p *plain) line(e Event) (string, bool) {
 			return "", false
 		}
 		p.waiting[at] = wait{message, e.Time}
-		return join(": ", e.Host, e.Phase, "waiting for "+message), true
+		return join(": ", e.Host, e.Phase, waitingFor+message), true
 	case WaitDone:
-		delete(p.waiting, at)
+		if _, same := WaitDetail(p.waiting[at].message, message); same {
+			delete(p.waiting, at) // what is waited for next is said at once
+		}
 		if e.Err != nil {
 			return join(": ", e.Host, e.Phase, "gave up waiting after "+Elapsed(e.Duration), reason(e)), true
 		}

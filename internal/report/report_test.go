@@ -133,6 +133,39 @@ func TestPhaseTimesWithoutDurations(t *testing.T) {
 	}
 }
 
+// plainLines is what a log says of events.
+func plainLines(events ...Event) []string {
+	var out bytes.Buffer
+	s := NewPlain(&out)
+	for _, e := range events {
+		s.Emit(e)
+	}
+	return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+}
+
+// Many waits may share a host and a phase: the end of one says nothing about what was said of another.
+func TestPlainOfManyWaits(t *testing.T) {
+	waiting := func(s float64, message string) Event {
+		return Event{Time: at(s), Kind: Waiting, Phase: "verify", Message: message}
+	}
+	done := func(s float64, message string) Event {
+		return Event{Time: at(s), Kind: WaitDone, Phase: "verify", Message: message}
+	}
+	got := plainLines(
+		waiting(1, "node a to be ready: no network"), waiting(2, "node b to be ready: no network"), done(3, "node b to be ready"),
+		waiting(4, "node a to be ready: nearly"), done(5, "node a"), waiting(6, "node c to be ready: nearly"),
+		done(7, "node a to be ready"), waiting(8, "node c to be ready: nearly"), done(9, "node c to be ready"), waiting(9, "node d to be ready"),
+	)
+	want := []string{
+		"12:00:01 verify: waiting for node a to be ready: no network",
+		"12:00:08 verify: waiting for node c to be ready: nearly",
+		"12:00:09 verify: waiting for node d to be ready",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // Uploads and unpacking may be two parts of one phase: the host counts once, with both times.
 func TestPhaseTimesOfAPhaseInTwoParts(t *testing.T) {
 	var p PhaseTimes

@@ -207,3 +207,19 @@ func TestBoardOfWaitsThatWereShort(t *testing.T) {
 		t.Errorf("it shows %q", lines)
 	}
 }
+
+// The first of several waits that ends leaves the others on the screen.
+func TestBoardOfManyWaits(t *testing.T) {
+	var b board
+	b.take(Event{Time: at(1), Kind: Waiting, Message: "node a to be ready: no network"})
+	for _, ended := range []string{"node b to be ready", "node a"} {
+		b.take(Event{Time: at(2), Kind: WaitDone, Message: ended})
+		if lines := b.render(at(3), 10); !strings.HasSuffix(lines[0], "waiting for node a to be ready: no network") {
+			t.Errorf("with %s it shows %q", ended, lines)
+		}
+	}
+	b.take(Event{Time: at(4), Kind: WaitDone, Message: "node a to be ready"})
+	if lines := b.render(at(5), 10); strings.Contains(lines[0], "waiting") {
+		t.Errorf("at the end it shows %q", lines)
+	}
+}

@@ -118,6 +118,15 @@ func reason(e Event) string {
 	return join(": ", message, text)
 }
 
+// WaitDetail tells whether what a [Waiting] says is about what a [WaitDone] says has ended, and what it knew
+// of it. Many waits may share a host and a phase.
+func WaitDetail(said, ended string) (detail string, same bool) {
+	if detail, more := strings.CutPrefix(said, ended+": "); more {
+		return detail, true
+	}
+	return "", said == ended
+}
+
 // summary is the last line of a run.
 func summary(e Event) string {
 	what := OneLine(e.Message)

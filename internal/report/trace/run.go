@@ -276,11 +276,9 @@ func (b *builder) waitDone(at Place, e report.Event) {
 		s.After = &Place{host, e.Attrs[report.AfterPhase]}
 	}
 	b.waits[at] = slices.DeleteFunc(b.waits[at], func(said Span) bool {
-		detail, more := strings.CutPrefix(said.Name, e.Message+": ")
-		if more {
-			s.Detail = detail
-		}
-		return more || said.Name == e.Message
+		detail, of := report.WaitDetail(said.Name, e.Message)
+		s.Detail = cmp.Or(detail, s.Detail)
+		return of
 	})
 }
 
