@@ -23,11 +23,11 @@ func (f emitted) Emit(e report.Event) { f(e) }
 func TestTraceOfARun(t *testing.T) {
 	l := newLab(t, 3, service("first", "1"), service("second", "1", plan.AllHosts("first")))
 	ahead, spoken := make(chan struct{}), make(chan struct{})
-	var done atomic.Int32
+	var atBarrier atomic.Int32
 	l.options = func(o *engine.Options) {
 		o.Sink = emitted(func(e report.Event) {
 			l.events.Emit(e)
-			if e.Kind == report.PhaseDone && e.Phase == "first" && done.Add(1) == 2 {
+			if e.Kind == report.Waiting && e.Attrs[report.AfterPhase] == "first" && atBarrier.Add(1) == 2 {
 				close(ahead)
 			}
 			if e.Kind == report.Waiting && e.Host == "w2" && strings.HasPrefix(e.Message, "the lock") {

@@ -98,7 +98,9 @@ func (s *Session) awaitBarriers(ctx context.Context, hostName string, segment []
 			if !e.All && !e.Any {
 				continue
 			}
-			wait := s.waitFor(hostName, "", done.what(e)).patiently()
+			wait := s.waitFor(hostName, "", done.what(e))
+			wait.event.Attrs = map[string]string{report.AfterPhase: e.Phase}
+			wait.patiently()
 			by, waited, err := done.await(ctx, e, p.PerHost)
 			switch {
 			case waited:

@@ -37,7 +37,8 @@ const (
 )
 
 // Attributes of [WaitDone], where the wait was for others of the same run: it ended when this host
-// ("" is the cluster) was done, with this phase where it is about one.
+// ("" is the cluster) was done, with this phase where it is about one. AfterPhase is also one of [Waiting]
+// for a phase of others: all that come to it say the same.
 const (
 	AfterHost  = "afterHost"
 	AfterPhase = "afterPhase"

@@ -47,6 +47,9 @@ func (p *plain) Emit(e Event) {
 func (p *plain) line(e Event) (string, bool) {
 	at := place{e.Host, e.Phase}
 	message := OneLine(e.Message)
+	if _, ofOthers := e.Attrs[AfterPhase]; ofOthers { // many hosts wait for it: they are one line
+		e.Host, at = "", place{phase: message}
+	}
 	switch e.Kind {
 	case RunStarted, Notice:
 		return join(": ", e.Host, e.Phase, message), true

@@ -166,6 +166,29 @@ func TestPlainOfManyWaits(t *testing.T) {
 	}
 }
 
+// What all hosts wait for is said once. What each waits for at its own, is said of each.
+func TestPlainOfABarrier(t *testing.T) {
+	waiting := func(s float64, host, message string, attrs map[string]string) Event {
+		return Event{Time: at(s), Kind: Waiting, Host: host, Message: message, Attrs: attrs}
+	}
+	host, runtime := map[string]string{AfterPhase: "host"}, map[string]string{AfterPhase: "runtime"}
+	ended := waiting(5, "w1", "phase host on all hosts", map[string]string{AfterHost: "w9", AfterPhase: "host"})
+	ended.Kind = WaitDone
+	got := plainLines(
+		waiting(3, "w1", "phase host on all hosts", host), waiting(3, "w2", "phase host on all hosts", host), waiting(4, "w3", "phase runtime on any host", runtime),
+		waiting(4, "w4", "phase host on all hosts", host), ended, waiting(6, "w1", "the lock", nil), waiting(6, "w2", "the lock", nil),
+	)
+	want := []string{
+		"12:00:03 waiting for phase host on all hosts",
+		"12:00:04 waiting for phase runtime on any host",
+		"12:00:06 w1: waiting for the lock",
+		"12:00:06 w2: waiting for the lock",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // Uploads and unpacking may be two parts of one phase: the host counts once, with both times.
 func TestPhaseTimesOfAPhaseInTwoParts(t *testing.T) {
 	var p PhaseTimes
