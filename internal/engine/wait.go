@@ -48,7 +48,8 @@ func (p *pending) say(detail string) {
 	p.session.emit(e)
 }
 
-// done ends a wait, in vain where there is an error. Of a wait that did not begin nothing is said.
+// done ends a wait, in vain where there is an error. Of a wait that did not begin nothing is said, and one that
+// the run's end has cut was not in vain.
 func (p *pending) done(err error) { p.end(err, nil) }
 
 // doneAfter ends a wait for others of this run: that host ended it, done with that phase where it is about
@@ -66,6 +67,9 @@ func (p *pending) end(err error, attrs map[string]string) {
 		return
 	}
 	p.stop()
+	if errors.Is(err, context.Canceled) {
+		err = nil // the run was ended, which is told once, and not by whatever waited
+	}
 	e := p.event
 	e.Kind, e.Duration, e.Err, e.Attrs = report.WaitDone, p.session.Now().Sub(p.start), err, attrs
 	p.session.emit(e)
@@ -106,7 +110,7 @@ func (s *Session) awaitBarriers(ctx context.Context, hostName string, segment []
 			case waited:
 				wait.doneAfter(by, e.Phase)
 			case ctx.Err() != nil:
-				wait.done(nil) // the run was ended
+				wait.done(ctx.Err())
 			default:
 				wait.drop()
 			}

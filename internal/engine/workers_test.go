@@ -402,6 +402,11 @@ func TestWorkersInterrupted(t *testing.T) {
 	l.upgrade("2")
 	_, _, err := l.engine().Apply(ctx, accept)
 	requireFault(t, err, fault.Interrupted, "stays cordoned")
+	for _, e := range l.events.of(report.WaitDone) {
+		if e.Err != nil {
+			t.Errorf("an interrupt ends every wait, and one says that it was in vain: %s: %s: %v", e.Host, e.Message, e.Err)
+		}
+	}
 	if left := l.cordoned(); len(left) != 1 {
 		t.Errorf("%v are cordoned, want the one that was begun", left)
 	}
