@@ -1,9 +1,7 @@
 package report
 
 import (
-	"encoding/json"
 	"io"
-	"sync"
 	"time"
 
 	"kubewright/internal/fault"
@@ -11,15 +9,14 @@ import (
 
 // NewJSON returns a sink that writes every event but [Exec] as one JSON object a line. The names
 // of the fields are stable; absent means empty. Times are RFC 3339 in UTC, durations are seconds.
-func NewJSON(w io.Writer) Sink {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return &jsonLines{enc: enc}
-}
+func NewJSON(w io.Writer) Sink { return withoutCommands{NewRecord(w)} }
 
-type jsonLines struct {
-	mu  sync.Mutex
-	enc *json.Encoder
+type withoutCommands struct{ Sink }
+
+func (s withoutCommands) Emit(e Event) {
+	if e.Kind != Exec {
+		s.Sink.Emit(e)
+	}
 }
 
 type jsonEvent struct {
@@ -34,15 +31,6 @@ type jsonEvent struct {
 	ErrorKind string            `json:"errorKind,omitempty"`
 	Hints     []string          `json:"hints,omitempty"`
 	Attrs     map[string]string `json:"attrs,omitempty"`
-}
-
-func (j *jsonLines) Emit(e Event) {
-	if e.Kind == Exec {
-		return
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	_ = j.enc.Encode(lineOf(e))
 }
 
 // lineOf is an event as a line of JSON.
