@@ -274,13 +274,17 @@ func (r *Run) slowest() (steps, waits []stepView) {
 			case s.Took() < leastStep:
 			case s.Kind == Wait && s.After == nil:
 				waiting = append(waiting, s)
-			case s.Kind == Resource, s.Kind == Command && !strings.HasPrefix(s.Name, "act ") && l.Host != Cluster:
+			case s.Kind == Resource, s.Kind == Command && s.tells() && l.Host != Cluster:
 				work = append(work, s)
 			}
 		}
 	}
 	return longest(work), longest(waiting)
 }
+
+// tells says of a command whether its time is its own: that of an act is the sum of its steps, and to listen
+// lasts as long as others connect.
+func (s Span) tells() bool { return !strings.HasPrefix(s.Name, "act ") && s.Name != "listen" }
 
 func longest(spans []Span) []stepView {
 	slices.SortStableFunc(spans, func(x, y Span) int { return cmp.Compare(y.Took(), x.Took()) })

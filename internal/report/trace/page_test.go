@@ -150,6 +150,16 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// The slowest steps are those that took their time themselves.
+func TestSlowestSteps(t *testing.T) {
+	_, root := page(t, trace.New([]report.Event{
+		start("apply"), command(5, 5, "a", "listen"), command(7, 2, "a", "look"), command(9, 2, "a", "act (3 tasks)"), end(10),
+	}), "x")
+	if got := text(section(t, root, "slowest")); !strings.Contains(got, "look") || strings.Contains(got, "listen") || strings.Contains(got, "act (") {
+		t.Errorf("it says:\n%s", got)
+	}
+}
+
 func TestPageOfAFailure(t *testing.T) {
 	refused := fault.New(fault.ChangeFailed, "systemctl start kubelet: exit status 1\nJob failed.").On("b").WithHint("look at journalctl -u kubelet on b")
 	_, root := page(t, trace.New([]report.Event{

@@ -335,7 +335,8 @@ func (b *builder) finish() {
 	for host, l := range b.lanes {
 		b.close(host, r.Took)
 		slices.SortStableFunc(l.Spans, func(x, y Span) int {
-			return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(y.End, x.End), strings.Compare(x.Name, y.Name))
+			return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(y.End, x.End), strings.Compare(x.Name, y.Name),
+				cmp.Compare(x.Kind, y.Kind), strings.Compare(x.Phase, y.Phase))
 		})
 		r.Lanes = append(r.Lanes, *l)
 	}

@@ -351,6 +351,21 @@ func TestRunOfCenturies(t *testing.T) {
 	}
 }
 
+// What a run was cut in is told in the same order each time.
+func TestOrderOfWhatWasCut(t *testing.T) {
+	events := []report.Event{start("apply")}
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		events = append(events, event(1, report.PhaseStarted, "", name, ""), event(1, report.Waiting, "", name, "the same: in "+name), event(1, report.Waiting, "", name, name))
+	}
+	events = append(events, event(2, report.Notice, "", "", "still there"))
+	first := trace.New(events).Lanes
+	for range 20 {
+		if diff := cmp.Diff(first, trace.New(events).Lanes); diff != "" {
+			t.Fatalf("(-first +again):\n%s", diff)
+		}
+	}
+}
+
 // chromeTrace is a trace as viewers read it.
 type chromeTrace struct {
 	TraceEvents []struct {
