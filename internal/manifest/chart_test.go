@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"helm.sh/helm/v4/pkg/engine"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -202,6 +206,13 @@ func TestBrokenCharts(t *testing.T) {
 		"key":               {map[string]string{template: configMap("{{ genPrivateKey \"ecdsa\" | b64enc }}")}, []string{"data.k is something else each time"}},
 		"hash":              {map[string]string{template: configMap("{{ htpasswd \"a\" \"b\" | quote }}")}, []string{"data.k is something else each time"}},
 		"time":              {map[string]string{template: configMap("{{ now | date \"2006\" | quote }}")}, []string{"data.k is something else each time"}},
+		"no date":           {map[string]string{template: configMap("{{ date \"2006-01-02T15:04:05\" .Values.unset | quote }}")}, []string{"data.k is something else each time"}},
+		"no date in a zone": {map[string]string{template: configMap("{{ dateInZone \"15\" .Values.unset \"UTC\" | quote }}")}, []string{"data.k is something else each time"}},
+		"in its old name":   {map[string]string{template: configMap("{{ date_in_zone \"15\" .Values.unset \"UTC\" | quote }}")}, []string{"data.k is something else each time"}},
+		"no date for HTML":  {map[string]string{template: configMap("{{ htmlDate .Values.unset | quote }}")}, []string{"data.k is something else each time"}},
+		"and in a zone":     {map[string]string{template: configMap("{{ htmlDateInZone .Values.unset \"UTC\" | quote }}")}, []string{"data.k is something else each time"}},
+		"age":               {map[string]string{template: configMap("{{ ago 0 }}")}, []string{"data.k is something else each time"}},
+		"rounded age":       {map[string]string{template: configMap("{{ toDate \"2006\" \"2020\" | durationRound }}")}, []string{"data.k is something else each time"}},
 		"in a list":         {map[string]string{template: configMap("v") + "items2: [a, {b: {{ uuidv4 }}}]\n"}, []string{"items2.1.b is something else each time"}},
 		"another length":    {map[string]string{template: configMap("v") + "list: [{{ if eq (randInt 0 2) 1 }}a{{ end }}]\n"}, []string{"ConfigMap a: list is something else each time"}},
 		"another kind":      {map[string]string{template: configMap("v") + "x: {{ if eq (randInt 0 2) 1 }}[a]{{ else }}{a: b}{{ end }}\n"}, []string{"ConfigMap a: x is something else each time"}},
@@ -214,6 +225,33 @@ func TestBrokenCharts(t *testing.T) {
 			}
 			refused(t, Source{Chart: Chart{Path: write(t, test.files)}}, env(), test.want...)
 		})
+	}
+}
+
+// What is in place of a function gives what that gives, where this is the same each time.
+func TestFunctionsOfDates(t *testing.T) {
+	var text strings.Builder
+	for _, date := range []string{`0`, `1700000000`, `(int64 1700000000)`, `(toDate "2006-01-02" "2020-02-29")`} {
+		for _, call := range []string{`date "2006-01-02T15:04:05Z07:00" %s`, `htmlDate %s`, `dateInZone "Mon 15:04 MST" %s "Europe/Paris"`, `date_in_zone "15:04" %s "no/such"`, `htmlDateInZone %s "Asia/Tokyo"`} {
+			fmt.Fprintf(&text, "{{ "+call+" }}\n", date)
+		}
+	}
+	for _, length := range []string{`"0s"`, `"1s"`, `"61s"`, `"-61m"`, `"25h"`, `"800h"`, `"9000h"`, `"nothing"`, `.Values.unset`, `(int64 3700000000000)`, `5`} {
+		fmt.Fprintf(&text, "{{ durationRound %s }}\n", length)
+	}
+	loaded, err := loader.Load(write(t, map[string]string{"Chart.yaml": "apiVersion: v2\nname: x\nversion: 1.0.0\n", "templates/a.yaml": text.String()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	render := func(functions map[string]any) map[string]string {
+		files, err := engine.Engine{CustomTemplateFuncs: functions}.RenderWithContext(t.Context(), loaded, common.Values{"Values": map[string]any{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return files
+	}
+	if diff := cmp.Diff(render(nil), render(functions(1))); diff != "" {
+		t.Errorf("(-Helm +ours):\n%s", diff)
 	}
 }
 

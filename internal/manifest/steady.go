@@ -54,9 +54,76 @@ func (r rendering) steady(ctx context.Context) ([]objects.Located, error) {
 // certificates and hashes always do. The order in which keys and values give theirs is
 // that of Go's maps otherwise.
 func functions(run int) map[string]any {
+	now := func() time.Time { return time.Now().Add(time.Duration(run) * (400*24*time.Hour + 3661*time.Second)) }
+	all := random(run)
+	maps.Copy(all, dates(now))
+	return all
+}
+
+// dates are the functions that know what time it is, be it in place of a date that they are not given.
+func dates(now func() time.Time) map[string]any {
+	at := func(date any) time.Time {
+		switch date := date.(type) {
+		case time.Time:
+			return date
+		case *time.Time:
+			return *date
+		case int64:
+			return time.Unix(date, 0)
+		case int:
+			return time.Unix(int64(date), 0)
+		case int32:
+			return time.Unix(int64(date), 0)
+		}
+		return now()
+	}
+	inZone := func(layout string, date any, zone string) string {
+		location, err := time.LoadLocation(zone)
+		if err != nil {
+			location = time.UTC
+		}
+		return at(date).In(location).Format(layout)
+	}
+	const local, day = "Local", "2006-01-02"
+	return map[string]any{
+		"now":            now,
+		"date":           func(layout string, date any) string { return inZone(layout, date, local) },
+		"dateInZone":     inZone,
+		"date_in_zone":   inZone,
+		"htmlDate":       func(date any) string { return inZone(day, date, local) },
+		"htmlDateInZone": func(date any, zone string) string { return inZone(day, date, zone) },
+		"ago":            func(date any) string { return now().Sub(at(date)).Round(time.Second).String() },
+		"durationRound":  func(length any) string { return rounded(length, now) },
+	}
+}
+
+// rounded is a duration, or the time since a date, in its largest unit.
+func rounded(length any, now func() time.Time) string {
+	var d time.Duration
+	switch length := length.(type) {
+	case string:
+		d, _ = time.ParseDuration(length) // as the function of that name: what is none is 0
+	case int64:
+		d = time.Duration(length)
+	case time.Time:
+		d = now().Sub(length)
+	}
+	const day = 24 * time.Hour
+	for _, unit := range []struct {
+		name   string
+		length time.Duration
+	}{{"y", 365 * day}, {"mo", 30 * day}, {"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}} {
+		if n := d.Abs(); n > unit.length {
+			return strconv.FormatInt(int64(n/unit.length), 10) + unit.name
+		}
+	}
+	return "0s"
+}
+
+// random are the functions that draw lots, and those that give what they have in any order.
+func random(run int) map[string]any {
 	letters := func(n int) string { return strings.Repeat(string(rune('a'+run)), max(0, n)) }
 	return map[string]any{
-		"now":          func() time.Time { return time.Now().Add(time.Duration(run) * (400*24*time.Hour + 3661*time.Second)) },
 		"randAlpha":    letters,
 		"randAlphaNum": letters,
 		"randAscii":    letters,
