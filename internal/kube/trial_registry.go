@@ -102,16 +102,22 @@ func push(ctx context.Context, repository *remote.Repository, parts []part) erro
 	return nil
 }
 
-// forget deletes the last of the parts that were pushed, and with it the tag. What it refers to is left to the
-// registry's garbage collection. One that lets nobody delete keeps it.
+// forget deletes the manifests that were pushed, each before those that it names, and with the last of them the
+// tag. What they refer to is left to the registry's garbage collection, which keeps every manifest that it has,
+// named or not. A registry that lets nobody delete keeps all.
 func forget(ctx context.Context, repository *remote.Repository, parts []part) error {
-	err := repository.Delete(ctx, parts[len(parts)-1].Descriptor)
-	var answer *errcode.ErrorResponse
-	if errors.As(err, &answer) && answer.StatusCode == http.StatusMethodNotAllowed {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("delete %s again: %w", repository.Reference, err)
+	for _, p := range slices.Backward(parts) {
+		if p.MediaType != ocispec.MediaTypeImageIndex && p.MediaType != ocispec.MediaTypeImageManifest {
+			continue
+		}
+		err := repository.Delete(ctx, p.Descriptor)
+		var answer *errcode.ErrorResponse
+		if errors.As(err, &answer) && answer.StatusCode == http.StatusMethodNotAllowed {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("delete %s of %s again: %w", p.Digest, repository.Reference, err)
+		}
 	}
 	return nil
 }

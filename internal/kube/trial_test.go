@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -85,7 +86,8 @@ func testTry(t *testing.T, w *world) {
 
 	t.Run("all is well", func(t *testing.T) {
 		var names []string
-		for _, check := range try(t, 30*time.Second, nil, nil) {
+		var cluster *pretended
+		for _, check := range try(t, 30*time.Second, func(p *pretended) { cluster = p }, nil) {
 			names = append(names, check.Name)
 			if !check.OK || check.Detail == "" || check.Duration <= 0 {
 				t.Errorf("%s (%s)", check, check.Duration)
@@ -95,6 +97,11 @@ func testTry(t *testing.T, w *world) {
 		want := []string{kube.CheckServices, kube.CheckNetworkPolicy, kube.CheckLoadBalancer, kube.CheckIngress, kube.CheckMetrics, kube.CheckStorage, kube.CheckRegistry}
 		if !slices.Equal(names, want) {
 			t.Errorf("the checks are %q, want %q", names, want)
+		}
+		left := maps.Clone(cluster.manifests)
+		maps.DeleteFunc(left, func(_ string, there bool) bool { return !there })
+		if images := 3; len(cluster.manifests) != images || len(left) > 0 { // an index, and two that it names
+			t.Errorf("of %d manifests in the registry these are left: %v", len(cluster.manifests), left)
 		}
 	})
 	for _, test := range []struct {

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,20 @@ type pretended struct {
 	pods  map[string]*httptest.Server // by IP
 	ips   map[string]string           // of pods by name
 	files map[string]string           // by claim and path
+	// manifests were pushed to the registry; true are those that it still has.
+	manifests map[string]bool
+}
+
+// manifest notes what becomes of the manifests in the registry.
+func (p *pretended) manifest(method, name, digest string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch _, known := p.manifests[name]; {
+	case method == http.MethodPut && digest != "":
+		p.manifests[digest] = true
+	case method == http.MethodDelete && known:
+		p.manifests[name] = false
+	}
 }
 
 // pretend begins to play until the test ends.
@@ -65,7 +80,7 @@ func (w *world) pretend(t *testing.T, breakIt func(*pretended)) *pretended {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pretended{t: t, api: api, address: "192.0.2.7", pods: map[string]*httptest.Server{}, ips: map[string]string{}, files: map[string]string{}}
+	p := &pretended{t: t, api: api, address: "192.0.2.7", pods: map[string]*httptest.Server{}, ips: map[string]string{}, files: map[string]string{}, manifests: map[string]bool{}}
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	p.registry = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch {
@@ -75,6 +90,9 @@ func (w *world) pretend(t *testing.T, breakIt func(*pretended)) *pretended {
 			http.Error(rw, "no", http.StatusMethodNotAllowed)
 		default:
 			images.ServeHTTP(rw, r)
+			if strings.Contains(r.URL.Path, "/manifests/") {
+				p.manifest(r.Method, path.Base(r.URL.Path), rw.Header().Get("Docker-Content-Digest"))
+			}
 		}
 	}))
 	pair = w.server.PKI.Issue(t, certs.KubernetesCA, certs.Request{CommonName: "registry", Server: true, IPs: []netip.Addr{registryAddress().Addr()}})
