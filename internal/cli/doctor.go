@@ -13,6 +13,7 @@ import (
 	"kubewright/internal/engine"
 	"kubewright/internal/fault"
 	"kubewright/internal/plan"
+	"kubewright/internal/report"
 )
 
 func newDoctorCommand() *cobra.Command {
@@ -108,12 +109,12 @@ func (d diagnosis) text(w io.Writer) error {
 		for _, r := range d.Checks[i].grouped {
 			out = append(out, "  "+finding(r))
 			if r.Remedy != "" {
-				out = append(out, "    -> "+printable(r.Remedy))
+				out = append(out, "    -> "+report.Printable(r.Remedy))
 			}
 		}
 	}
 	for _, name := range sortedKeys(d.Unreached) {
-		out = append(out, "not reached  "+name+": "+printable(d.Unreached[name]))
+		out = append(out, "not reached  "+name+": "+report.Printable(d.Unreached[name]))
 	}
 	return lines(append(out, "", d.summary(), d.standing()))(w)
 }
@@ -140,7 +141,7 @@ func finding(r check.Result) string {
 	if r.Host != "" {
 		text += "  " + r.Host
 	}
-	return text + ": " + printable(r.Message)
+	return text + ": " + report.Printable(r.Message)
 }
 
 // summary counts the checks by verdict.

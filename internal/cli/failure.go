@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"kubewright/internal/fault"
 	"kubewright/internal/report"
@@ -53,7 +52,7 @@ func printError(w io.Writer, f format, command string, err error) {
 		fmt.Fprintf(w, "error: %s\n", strings.ReplaceAll(message, "\n", "\n  "))
 	}
 	for _, hint := range fault.Hints(err) {
-		fmt.Fprintf(w, "  hint: %s\n", printable(hint))
+		fmt.Fprintf(w, "  hint: %s\n", report.Printable(hint))
 	}
 	if errors.As(err, &logged) {
 		fmt.Fprintf(w, "debug log: %s\n", logged.log)
@@ -67,7 +66,7 @@ func messages(err error) []string {
 	seen := map[string]bool{}
 	all := failures(err)
 	for i, e := range all {
-		text := printable(e.Error())
+		text := report.Printable(e.Error())
 		if seen[text] || (i > 0 && errors.Is(e, context.Canceled)) {
 			continue
 		}
@@ -104,17 +103,4 @@ func failures(err error) []error {
 		}
 	}
 	return []error{err}
-}
-
-// printable leaves out what could move the cursor of a terminal: some texts come from hosts.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || unicode.IsPrint(r) {
-			return r
-		}
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		return -1
-	}, s)
 }

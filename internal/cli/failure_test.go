@@ -35,7 +35,7 @@ func TestPrintError(t *testing.T) {
 			"error: a\nerror: b\nerror: c\n"},
 		{"wrapped with words of its own", fmt.Errorf("both %w and %w", errors.New("a"), errors.New("b")), "error: both a and b\n"},
 		{"several lines", errors.New("apt says:\nE: no"), "error: apt says:\n  E: no\n"},
-		{"what a host says cannot move the cursor", errors.New("a\x1b[2Jb\rc\td\u202e"), "error: a[2Jb c d\n"},
+		{"what a host says cannot move the cursor", errors.New("a\x1b[2Jb\rc\td\u202e"), "error: ab c d\n"},
 		{"what was merely stopped", errors.Join(errors.New("broken"), fmt.Errorf("cp2: look: %w", context.Canceled)), "error: broken\n"},
 		{"with a log", &loggedError{error: hint("cp1", "is on"), log: "/tmp/l"}, "error: cp1: swap: is on\n  hint: swapoff -a\ndebug log: /tmp/l\n"},
 	} {

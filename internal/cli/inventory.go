@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"kubewright/cluster"
+	"kubewright/internal/report"
 	"kubewright/inventory"
 	"kubewright/spec/strict"
 )
@@ -138,7 +139,7 @@ func inventoryResult(d *cluster.Description) result {
 		if len(document.Variables) > 0 {
 			text += "\n" + aligned(variableRows(document.Variables))
 		}
-		_, err := io.WriteString(w, printable(text))
+		_, err := io.WriteString(w, report.Printable(text))
 		return err
 	}}
 }

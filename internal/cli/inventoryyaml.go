@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"kubewright/cluster"
+	"kubewright/internal/report"
 	"kubewright/inventory"
 	"kubewright/spec/strict"
 )
@@ -199,7 +200,7 @@ func put(m *yaml.Node, key string, value *yaml.Node) {
 // from adds a comment on where a value comes from.
 func from(n *yaml.Node, o strict.Origin, ok bool) *yaml.Node {
 	if ok {
-		n.LineComment = printable(strings.ReplaceAll(o.String(), "\n", " "))
+		n.LineComment = report.Printable(strings.ReplaceAll(o.String(), "\n", " "))
 	}
 	return n
 }

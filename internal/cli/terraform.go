@@ -88,7 +88,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for line := range strings.Lines(string(p)) {
-		w.show(strings.TrimRight(printable(line), " \n"))
+		w.show(strings.TrimRight(report.Printable(line), " \n"))
 	}
 	return len(p), nil
 }

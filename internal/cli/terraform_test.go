@@ -99,7 +99,7 @@ func TestTerraformApply(t *testing.T) {
 	asked := fakeTerraform(t, terraformOutputs(closedPort))
 	file := write(t, "cluster.yaml", terraformYAML)
 	got := kubewright(t, "apply", "-f", file, "--terraform-apply", "--yes", "--reconnect-timeout", "1ms").want(t, int(fault.Unreachable),
-		"Initializing the backend...\n", "Terraform will perform[2J the following actions:\n\n  + it\n", "Apply complete!\n", "cp1: cannot reach 127.0.0.1")
+		"Initializing the backend...\n", "Terraform will perform the following actions:\n\n  + it\n", "Apply complete!\n", "cp1: cannot reach 127.0.0.1")
 	if asked() != "version init plan apply output" {
 		t.Errorf("Terraform was asked for %s", asked())
 	}

@@ -16,6 +16,7 @@ import (
 	"kubewright/internal/bootstrap"
 	"kubewright/internal/fault"
 	"kubewright/internal/kube"
+	"kubewright/internal/report"
 	"kubewright/inventory"
 )
 
@@ -238,7 +239,7 @@ func tokenList(grants []bootstrap.Grant, now time.Time) *result {
 		if text == "" {
 			return "<none>"
 		}
-		return printable(text)
+		return report.Printable(text)
 	}
 	for _, g := range grants {
 		documents = append(documents, tokenDocumentOf(g))

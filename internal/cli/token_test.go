@@ -134,7 +134,7 @@ func TestExpiredTokensAreListedAsSuch(t *testing.T) {
 	if err := tokenList([]bootstrap.Grant{grant}, now).text(&out); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out.String(), "<expired>  2029-12-31T23:59:59Z  <none>  a[2Jb") {
+	if !strings.Contains(out.String(), "<expired>  2029-12-31T23:59:59Z  <none>  ab") {
 		t.Error(out.String())
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"kubewright/internal/engine"
 	"kubewright/internal/kube"
+	"kubewright/internal/report"
 )
 
 func newVerifyCommand() *cobra.Command {
@@ -59,7 +60,7 @@ func verifyResult(clusterName string, checks []kube.Check) *result {
 	for _, c := range checks {
 		h.OK = h.OK && c.OK
 		h.Checks = append(h.Checks, healthCheck{Name: c.Name, Node: c.Node, OK: c.OK, Detail: c.Detail, Seconds: c.Duration.Seconds()})
-		text = append(text, printable(c.String()))
+		text = append(text, report.Printable(c.String()))
 	}
 	return &result{document: h, text: lines(text)}
 }

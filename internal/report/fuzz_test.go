@@ -48,6 +48,28 @@ func FuzzOneLine(f *testing.F) {
 	})
 }
 
+// Text of several lines moves no cursor, whatever a host has put into it; text that prints stays.
+func FuzzPrintable(f *testing.F) {
+	for _, s := range []string{"", "cp1: it failed\n  because", "\x1b[2J\x1b]0;x\x07", "\r\v\f\t", "\u009b\u202e\u2028\u0085", "\xff\x00\x7f", "日本語"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		shown := Printable(s)
+		if !printable(strings.ReplaceAll(shown, "\n", "")) {
+			t.Errorf("Printable(%q) = %q", s, shown)
+		}
+		if again := Printable(shown); again != shown {
+			t.Errorf("%q becomes %q, and then %q", s, shown, again)
+		}
+		if strings.Count(shown, "\n") != strings.Count(s, "\n") {
+			t.Errorf("%q has other lines than %q", shown, s)
+		}
+		if printable(strings.ReplaceAll(s, "\n", "")) && utf8.ValidString(s) && shown != s {
+			t.Errorf("%q becomes %q", s, shown)
+		}
+	})
+}
+
 // Whatever hosts say, each sink keeps its form: one line an event that only prints, one object
 // an event, and on a terminal no sequence but our own.
 func FuzzSinks(f *testing.F) {

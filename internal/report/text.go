@@ -23,14 +23,21 @@ func Elapsed(d time.Duration) string {
 	}
 }
 
-// OneLine makes text that came from a host fit for one line of somebody's terminal: line breaks
-// and tabs become spaces, escape sequences and other control characters are dropped, so that
-// what a host prints cannot move the cursor.
-func OneLine(s string) string {
+// OneLine makes text that came from a host fit for one line of somebody's terminal: it is Printable,
+// and what space is in it, line breaks included, is one space each.
+func OneLine(s string) string { return strings.Join(strings.Fields(Printable(s)), " ") }
+
+// Printable makes text that came from a host fit for somebody's terminal: escape sequences and other
+// control characters are dropped, so that what a host prints cannot move the cursor. Line breaks stay,
+// tabs and the like become spaces.
+func Printable(s string) string {
 	var b strings.Builder
 	sequence := notEscaped
 	for _, r := range s {
 		switch {
+		case r == '\n': // also within a sequence that nobody ends
+			sequence = notEscaped
+			b.WriteByte('\n')
 		case sequence.swallows(r):
 			sequence = sequence.after(r)
 		case unicode.IsSpace(r):
@@ -40,7 +47,7 @@ func OneLine(s string) string {
 			b.WriteRune(r)
 		}
 	}
-	return strings.Join(strings.Fields(b.String()), " ")
+	return b.String()
 }
 
 // escape is how far into an ANSI control sequence ("ESC [ parameters letter") a scan is.
