@@ -128,29 +128,32 @@ func TestExpandHome(t *testing.T) {
 func TestNewLog(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "logs")
 	now := time.Date(2026, 11, 22, 10, 20, 30, 0, time.FixedZone("", 3600))
-	path, err := newLog(dir, "lab", logSuffix, now)
+	path, err := newLog(dir, logSuffix, runOf{"lab", "apply", now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if name := filepath.Base(path); !strings.HasPrefix(name, "lab-20261122T092030-") || !strings.HasSuffix(name, ".log") {
+	if name := filepath.Base(path); !strings.HasPrefix(name, "lab-20261122T092030-") || !strings.HasSuffix(name, "-apply.log") {
 		t.Errorf("the log is called %s", name)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder: %v, %v", info.Mode(), err)
 	}
 
-	// Logs of others stay, and so does what is no log of ours.
-	others := []string{"lab-2-20200101T000000-1.log", "lab-notes.log", "lab.log", "other-20200101T000000-1.log", "lab-20200101T000000-1.jsonl"}
+	// Logs of other clusters and commands stay, and so does what is no log of ours.
+	others := []string{
+		"lab-2-20200101T000000-1-apply.log", "lab-notes.log", "lab.log", "other-20200101T000000-1-apply.log", "lab-20200101T000000-1-apply.jsonl",
+		"lab-20200101T000000-1-plan.log",
+	}
 	var old []string
 	for i := range keptLogs + 5 {
-		old = append(old, "lab-"+now.Add(time.Duration(i)*time.Hour).Format("20060102T150405")+"-1.log")
+		old = append(old, "lab-"+now.Add(time.Duration(i)*time.Hour).Format("20060102T150405")+"-1-apply.log")
 	}
 	for _, name := range slices.Concat(others, old) {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := newLog(dir, "lab", logSuffix, now); err != nil {
+	if _, err := newLog(dir, logSuffix, runOf{"lab", "apply", now}); err != nil {
 		t.Fatal(err)
 	}
 	want := slices.Concat(others, old[len(old)-keptLogs+1:])
@@ -163,7 +166,7 @@ func TestOpenLog(t *testing.T) {
 	t.Setenv("KUBEWRIGHT_CACHE", filepath.Join(dir, "cache"))
 	wanted := filepath.Join(dir, "my.log")
 	for range 2 { // the log of a second run goes below that of the first
-		f, warning, err := openLog(wanted, "lab", time.Now())
+		f, warning, err := openLog(wanted, runOf{"lab", "apply", time.Now()})
 		if err != nil || warning != nil {
 			t.Fatal(warning, err)
 		}
@@ -174,11 +177,11 @@ func TestOpenLog(t *testing.T) {
 	}
 	wantFile(t, wanted, "line\nline\n", 0o600)
 
-	if _, _, err := openLog(filepath.Join(dir, "no", "such.log"), "lab", time.Now()); fault.KindOf(err) != fault.BadInput {
+	if _, _, err := openLog(filepath.Join(dir, "no", "such.log"), runOf{"lab", "apply", time.Now()}); fault.KindOf(err) != fault.BadInput {
 		t.Errorf("a log that cannot be written, but is wanted: %v", err)
 	}
 
-	f, warning, err := openLog("", "lab", time.Now())
+	f, warning, err := openLog("", runOf{"lab", "apply", time.Now()})
 	if err != nil || warning != nil || filepath.Dir(f.Name()) != filepath.Join(dir, "cache", "logs") {
 		t.Errorf("%v, %v, %v", f, warning, err)
 	}
@@ -186,7 +189,7 @@ func TestOpenLog(t *testing.T) {
 
 	// Without a place for a log, a run goes on.
 	t.Setenv("KUBEWRIGHT_CACHE", wanted)
-	f, warning, err = openLog("", "lab", time.Now())
+	f, warning, err = openLog("", runOf{"lab", "apply", time.Now()})
 	if f != nil || warning == nil || err != nil {
 		t.Errorf("%v, %v, %v", f, warning, err)
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
@@ -9,11 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,25 +25,41 @@ type recording struct {
 	record *report.Record
 	// unwritten is why there is no record, nil where there is one.
 	unwritten error
-	// trace is the file that was asked for, with the events for it; nil where none was.
-	trace  *os.File
+	// trace is the file that was asked for, "" where none was; events are for it.
+	trace  string
 	events report.Memory
 }
 
-// open begins to record a run. What cannot be written is no reason not to run, but for a trace that was asked for.
-func (r *recording) open(clusterName, traceFile string, now time.Time) (sinks []report.Sink, err error) {
-	if traceFile != "" {
-		if r.trace, err = os.OpenFile(traceFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
-			return nil, fault.New(fault.BadInput, "--trace: %w", err)
-		}
+// open begins to record a run. What cannot be written is no reason not to run.
+func (r *recording) open(run runOf, traceFile string) (sinks []report.Sink) {
+	if r.trace = traceFile; traceFile != "" {
 		sinks = append(sinks, &r.events)
 	}
-	if r.file, err = openRecord(clusterName, now); err != nil {
-		r.unwritten = fmt.Errorf("the run is not recorded, so that report cannot tell of it: %w", err)
-		return sinks, nil
+	if r.file, r.unwritten = openRecord(run); r.unwritten != nil {
+		r.unwritten = fmt.Errorf("the run is not recorded, so that report cannot tell of it: %w", r.unwritten)
+		return sinks
 	}
 	r.record = report.NewRecord(r.file)
-	return append(sinks, r.record), nil
+	return append(sinks, r.record)
+}
+
+// checkTrace tells at the beginning of a run whether its trace can be written at the end, and leaves what is
+// there: a run that is ended at once has not cost the trace of another.
+func checkTrace(path string) error {
+	info, err := os.Lstat(path)
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil // to open a pipe is to begin with it
+	}
+	isNew := errors.Is(err, fs.ErrNotExist)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fault.New(fault.BadInput, "--trace: %w", err)
+	}
+	err = f.Close()
+	if isNew {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // close writes the trace, and returns what could not be written.
@@ -59,19 +72,28 @@ func (r *recording) close() (warnings []string) {
 	if r.record != nil {
 		warn("the record of the run ends early", cmp.Or(r.record.Err(), r.file.Close()))
 	}
-	if r.trace != nil {
-		warn("--trace", errors.Join(writeTrace(r.trace, trace.New(r.events.Events())), r.trace.Close()))
+	if r.trace != "" {
+		warn("--trace", writeTrace(r.trace, trace.New(r.events.Events())))
 	}
 	return warnings
 }
 
-func writeTrace(f *os.File, r *trace.Run) error {
-	buffered := bufio.NewWriter(f)
-	return errors.Join(r.WriteChrome(buffered), buffered.Flush())
+func writeTrace(path string, r *trace.Run) error {
+	var content bytes.Buffer
+	return errors.Join(r.WriteChrome(&content), os.WriteFile(path, content.Bytes(), 0o600))
 }
 
 // recorded is a run of which there is a record.
-type recorded struct{ name, cluster, began, path string }
+type recorded struct{ name, cluster, began, command, path string }
+
+// looks tells whether its command changes nothing on hosts.
+func (r recorded) looks() bool {
+	switch r.command {
+	case "doctor", "plan", "status", "verify", "kubeconfig", "token-create", "token-delete", "token-list":
+		return true
+	}
+	return false
+}
 
 // recordedRuns lists the runs below the cache folder, the oldest first.
 func recordedRuns() ([]recorded, error) {
@@ -79,20 +101,20 @@ func recordedRuns() ([]recorded, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	pattern := regexp.MustCompile(`^(.+)-(\d{8}T\d{6})-\d+$`)
 	var runs []recorded
+	pattern := logName()
 	for _, e := range entries {
 		name, ours := strings.CutSuffix(e.Name(), recordSuffix)
 		if parts := pattern.FindStringSubmatch(name); ours && parts != nil {
-			runs = append(runs, recorded{name: name, cluster: parts[1], began: parts[2], path: filepath.Join(logFolder(), e.Name())})
+			runs = append(runs, recorded{name: name, cluster: parts[1], began: parts[2], command: parts[3], path: filepath.Join(logFolder(), e.Name())})
 		}
 	}
 	slices.SortStableFunc(runs, func(a, b recorded) int { return strings.Compare(a.began, b.began) })
 	return runs, nil
 }
 
-// findRun finds a run by its name, by the name of its cluster, of which it is the last, or by the path of its
-// record; "" is the last of all.
+// findRun finds a run by its name or by the path of its record. By the name of its cluster it is the last one of a
+// command that changes hosts, or the last one where there is none; "" is that of all clusters.
 func findRun(wanted string) (recorded, error) {
 	if strings.ContainsRune(wanted, filepath.Separator) || strings.HasSuffix(wanted, recordSuffix) {
 		name := strings.TrimSuffix(filepath.Base(wanted), recordSuffix)
@@ -102,10 +124,17 @@ func findRun(wanted string) (recorded, error) {
 	if err != nil {
 		return recorded{}, err
 	}
+	if i := slices.IndexFunc(runs, func(r recorded) bool { return r.name == wanted }); i >= 0 {
+		return runs[i], nil
+	}
+	runs = slices.DeleteFunc(runs, func(r recorded) bool { return wanted != "" && wanted != r.cluster })
 	for _, run := range slices.Backward(runs) {
-		if wanted == "" || wanted == run.name || wanted == run.cluster {
+		if !run.looks() {
 			return run, nil
 		}
+	}
+	if len(runs) > 0 {
+		return runs[len(runs)-1], nil
 	}
 	if wanted == "" {
 		return recorded{}, fault.New(fault.BadInput, "no run was recorded in %s", logFolder()).WithHint("run kubewright apply, or any other command that works on a cluster's hosts, and ask again")
@@ -136,8 +165,9 @@ func newReportCommand() *cobra.Command {
 and when, the critical path, the slowest steps, changes, warnings and failures. The page needs no
 network and no other file.
 
-RUN is the name of a run, as --list shows them, the name of a cluster, of which it is the last
-run, or the path of a record. Without it, it is the last run of all.`,
+RUN is the name of a run, as --list shows them, the path of a record, or the name of a cluster,
+of which it is the last run of a command that changes hosts, such as apply; where there is none, the
+last of any command, such as plan. Without RUN, it is that of all clusters.`,
 		Example: `  kubewright report
   kubewright report prod --to report.html
   kubewright report --list`,
@@ -175,8 +205,7 @@ func makeReport(cmd *cobra.Command, wanted, to, traceFile string) error {
 		warn(plainSink(formatText, cmd.ErrOrStderr()), []string{fmt.Sprintf("%s: %d lines are no events, and are left out", found.path, lost)})
 	}
 	if traceFile != "" {
-		var content bytes.Buffer
-		if err := errors.Join(run.WriteChrome(&content), os.WriteFile(traceFile, content.Bytes(), 0o600)); err != nil {
+		if err := writeTrace(traceFile, run); err != nil {
 			return fault.New(fault.BadInput, "--trace: %w", err)
 		}
 	}

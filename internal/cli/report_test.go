@@ -2,12 +2,16 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"kubewright/internal/report"
 )
@@ -139,19 +143,24 @@ func TestReportOfAKilledRun(t *testing.T) {
 	}
 }
 
-// The last run is the one that began last, whatever cluster it was of.
+// The last run is the one that began last, whatever cluster it was of; one that only looks comes after those that
+// change something.
 func TestFindRun(t *testing.T) {
 	isolate(t)
 	if err := os.MkdirAll(logFolder(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"b-20260101T000000-9", "a-20260301T000000-1", "a-20260201T000000-2", "a-1-20260401T000000-1", "notes"} {
+	for _, name := range []string{
+		"b-20260101T000000-9-apply", "a-20260301T000000-1-apply", "a-20260201T000000-2-node-remove", "a-1-20260401T000000-1-reset", "notes",
+		"a-20260501T000000-1-status", "c-20260501T000000-1-plan", "c-20260601T000000-1-status",
+	} {
 		if err := os.WriteFile(filepath.Join(logFolder(), name+recordSuffix), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for wanted, want := range map[string]string{
-		"": "a-1-20260401T000000-1", "a": "a-20260301T000000-1", "b": "b-20260101T000000-9", "a-1": "a-1-20260401T000000-1", "a-20260201T000000-2": "a-20260201T000000-2",
+		"": "a-1-20260401T000000-1-reset", "a": "a-20260301T000000-1-apply", "b": "b-20260101T000000-9-apply", "a-1": "a-1-20260401T000000-1-reset",
+		"a-20260201T000000-2-node-remove": "a-20260201T000000-2-node-remove", "a-20260501T000000-1-status": "a-20260501T000000-1-status", "c": "c-20260601T000000-1-status",
 	} {
 		if got, err := findRun(wanted); err != nil || got.name != want {
 			t.Errorf("%q is %q, %v; want %q", wanted, got.name, err, want)
@@ -169,6 +178,56 @@ func TestTraceOfARun(t *testing.T) {
 	kubewright(t, "plan", "-f", file, "--trace", written).want(t, 11)
 	wantTrace(t, written)
 	kubewright(t, "plan", "-f", file, "--trace", filepath.Join(dir, "no", "such.json")).want(t, 10, "--trace: open")
+}
+
+// Which commands only look is what their flags say: a command that changes something takes locks, or does it on the
+// machine that it runs on and shows it with --dry-run.
+func TestCommandsThatLook(t *testing.T) {
+	var runs []string
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+		if cmd.Flags().Lookup("log") == nil {
+			return
+		}
+		name := commandName(cmd)
+		runs = append(runs, name)
+		looks := cmd.Flags().Lookup("force-unlock") == nil && cmd.Flags().Lookup("dry-run") == nil
+		if (recorded{command: name}).looks() != looks {
+			t.Errorf("%s looks: %v, and by its flags %v", name, !looks, looks)
+		}
+	}
+	walk(newRootCommand("v1.2.3"))
+	for _, want := range []string{"apply", "status", "reset", "node-remove", "node-replace", "init", "join"} {
+		if !slices.Contains(runs, want) {
+			t.Errorf("%s makes no run: %q", want, runs)
+		}
+	}
+}
+
+// A run that does not begin, or is ended at once, leaves nothing, and takes away nothing.
+func TestRunThatDoesNotBegin(t *testing.T) {
+	isolate(t)
+	file, dir := unreachableCluster(t), t.TempDir()
+	nowhere := filepath.Join(dir, "no", "such")
+	kubewright(t, "plan", "-f", file, "--trace", nowhere).want(t, 10, "--trace: open")
+	earlier, another := write(t, "trace.json", "that of an earlier run"), filepath.Join(dir, "another")
+	kubewright(t, "plan", "-f", file, "--log", nowhere, "--trace", earlier).want(t, 10, "--log: open")
+	kubewright(t, "plan", "-f", file, "--log", nowhere, "--trace", another).want(t, 10, "--log: open")
+	kubewright(t, "plan", "-f", file, "--trace", dir).want(t, 10, "--trace: open", "is a directory")
+	if left, err := os.ReadDir(logFolder()); !errors.Is(err, fs.ErrNotExist) || len(left) > 0 {
+		t.Errorf("in the folder of logs there is %v, %v", left, err)
+	}
+	if got := content(t, earlier); got != "that of an earlier run" {
+		t.Errorf("the earlier trace is now %q", got)
+	}
+	if _, err := os.Stat(another); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a trace that was not written there is %v", err)
+	}
+	kubewright(t, "plan", "-f", file, "--trace", earlier).want(t, 11)
+	wantTrace(t, earlier)
 }
 
 // What cannot be written of a run is told, and changes nothing about how it ends.
@@ -201,7 +260,7 @@ func TestRecordsAreKeptAsLogsAre(t *testing.T) {
 	isolate(t)
 	now := time.Now()
 	for i := range keptLogs + 3 {
-		f, err := openRecord("lab", now.Add(time.Duration(i)*time.Second))
+		f, err := openRecord(runOf{"lab", "apply", now.Add(time.Duration(i) * time.Second)})
 		if err != nil {
 			t.Fatal(err)
 		}

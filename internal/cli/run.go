@@ -232,8 +232,14 @@ func (f *runFlags) selector(cmd *cobra.Command, c *cluster.Cluster) (inventory.S
 // openSinks sends events to the terminal or as plain lines, as JSON when results are
 // JSON, to the debug log, to the record of the run, and to what measures phases.
 func (r *run) openSinks(cmd *cobra.Command) error {
-	now := time.Now()
-	file, warning, err := openLog(r.flags.log, r.cluster.Name, now)
+	// What was asked for comes first: if it cannot be had, nothing else is made.
+	if r.flags.trace != "" {
+		if err := checkTrace(r.flags.trace); err != nil {
+			return err
+		}
+	}
+	this := runOf{r.cluster.Name, commandName(cmd), time.Now()}
+	file, warning, err := openLog(r.flags.log, this)
 	if err != nil {
 		return err
 	}
@@ -241,10 +247,7 @@ func (r *run) openSinks(cmd *cobra.Command) error {
 	if warning != nil {
 		warnings = append(warnings, warning.Error())
 	}
-	kept, err := r.record.open(r.cluster.Name, r.flags.trace, now)
-	if err != nil {
-		return err
-	}
+	kept := r.record.open(this, r.flags.trace)
 	if r.record.unwritten != nil {
 		warnings = append(warnings, r.record.unwritten.Error())
 	}
@@ -253,7 +256,7 @@ func (r *run) openSinks(cmd *cobra.Command) error {
 		kept = append(kept, report.NewDebugLog(file))
 	}
 	first := report.Event{
-		Time: now, Kind: report.Notice, Message: fmt.Sprintf("kubewright %s: %s", cmd.Root().Version, withoutSecrets(os.Args)),
+		Time: this.began, Kind: report.Notice, Message: fmt.Sprintf("kubewright %s: %s", cmd.Root().Version, withoutSecrets(os.Args)),
 		Attrs: map[string]string{trace.AttrCluster: r.cluster.Name, trace.AttrVersion: cmd.Root().Version, trace.AttrKubernetes: r.cluster.Version},
 	}
 	report.Multi(kept...).Emit(first)
