@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +97,74 @@ func TestCompareFails(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "tortoise, repetition 1: it sleeps") {
 		t.Errorf("error %v, want one that names who failed, and when", err)
+	}
+}
+
+// What cannot be removed afterwards is an error, of a comparison that went well too.
+func TestCompareTearsDown(t *testing.T) {
+	left := errors.New("the lab is still there")
+	sleeps := contender{"tortoise", func(context.Context, string) (Sample, error) { return Sample{}, errors.New("it sleeps") }}
+	var turns []string
+	for _, yardstick := range []contender{told("tortoise", &turns, 2), sleeps} {
+		b := &bench{stderr: io.Discard}
+		_, err := b.compare(t.Context(), comparison{
+			repetitions: 1, subject: told("hare", &turns, 1), yardstick: yardstick,
+			setUp: func(context.Context) (func() error, error) { return func() error { return left }, nil },
+		})
+		if !errors.Is(err, left) {
+			t.Errorf("error %v, want that of the tear-down", err)
+		}
+	}
+}
+
+// broken is a runner with which a command does not work.
+type broken struct {
+	lab.Runner
+	word string // of the command
+	ups  int    // how many labs were made
+}
+
+var errBroken = errors.New("it is broken")
+
+func (r *broken) Run(_ context.Context, argv []string, _ io.Reader) ([]byte, error) {
+	if slices.Contains(argv, "up") {
+		r.ups++
+		dir := argv[slices.Index(argv, "--dir")+1]
+		state, err := json.Marshal(lab.State{Name: "x", Subnet: netip.MustParsePrefix("10.0.0.0/24"), Nodes: []lab.Node{{Name: "worker1", Role: lab.RoleWorker}}})
+		if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "state.json"), state, 0o600), os.WriteFile(filepath.Join(dir, "cluster.yaml"), []byte("spec:\n  network:\n"), 0o600)); err != nil {
+			return nil, err
+		}
+	}
+	if slices.Contains(argv, r.word) {
+		return nil, errBroken
+	}
+	return nil, nil
+}
+
+// Two comparisons are made on one lab. Where it cannot be made, or not be prepared, neither is measured, and no
+// second lab of that name is tried.
+func TestPlannedWithoutLab(t *testing.T) {
+	path := t.TempDir()
+	if err := os.WriteFile(filepath.Join(path, "ansible-playbook"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", path)
+	for _, word := range []string{"up", "apply", "sh -s"} {
+		r := &broken{word: word}
+		b := &bench{options: options{kubewright: "kubewright"}, run: r, logs: t.TempDir(), stderr: io.Discard}
+		for _, c := range b.planned(2, "10.0.0.0/24") {
+			if _, err := c.setUp(t.Context()); !errors.Is(err, errBroken) {
+				t.Errorf("%s, without %s: error %v, want the first", c.name, word, err)
+			}
+		}
+		if r.ups != 1 {
+			t.Errorf("without %s %d labs were made", word, r.ups)
+		}
+		for _, end := range b.atEnd {
+			if err := end(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

@@ -34,9 +34,9 @@ type contender struct {
 // gets slower or faster on the way is to nobody's advantage.
 func (b *bench) compare(ctx context.Context, c comparison) (r Result, err error) {
 	if c.setUp != nil {
-		tearDown, err := c.setUp(ctx)
-		if err != nil {
-			return r, err
+		tearDown, failed := c.setUp(ctx)
+		if failed != nil {
+			return r, failed
 		}
 		defer func() { err = errors.Join(err, tearDown()) }()
 	}

@@ -42,25 +42,15 @@ type prepared struct {
 }
 
 // planned compares a plan of prepared hosts, with nothing to do, with others that look at the same. Both
-// comparisons are made on one lab, which is there until the run ends.
+// comparisons are made on one lab; where that cannot be made, neither is.
 func (b *bench) planned(hosts int, subnet string) []comparison {
-	t := topology{controlPlanes: 1, workers: hosts - 1}
 	var p *prepared
+	var failed error
 	setUp := func(ctx context.Context) (func() error, error) {
-		if p != nil {
-			return func() error { return nil }, nil
+		if p == nil && failed == nil {
+			p, failed = b.prepare(ctx, labSpec{name: fmt.Sprintf("bench-plan-%d", hosts), subnet: subnet, topology: topology{controlPlanes: 1, workers: hosts - 1}})
 		}
-		made, down, err := b.makeLab(ctx, labSpec{name: fmt.Sprintf("bench-plan-%d", hosts), subnet: subnet, topology: t}, fmt.Sprintf("plan-%d", hosts))
-		if err != nil {
-			return nil, err
-		}
-		b.atEnd = append(b.atEnd, func() error { return down(nil) })
-		if err := made.tool(ctx, "prepare", "apply", "--yes", "--phase", preparation); err != nil {
-			return nil, fmt.Errorf("preparing the nodes: %w", err)
-		}
-		resources, err := made.resources(ctx)
-		p = &prepared{made, resources}
-		return func() error { return nil }, err
+		return func() error { return nil }, failed
 	}
 	plan := contender{"kubewright", timed(func(ctx context.Context, id string) error {
 		return p.tool(ctx, id, "plan", "--phase", preparation, "--detailed-exitcode", "--stats")
@@ -98,6 +88,23 @@ func (b *bench) planned(hosts int, subnet string) []comparison {
 			},
 		},
 	}
+}
+
+// prepare makes a lab of prepared hosts, which is there until the run ends.
+func (b *bench) prepare(ctx context.Context, spec labSpec) (*prepared, error) {
+	made, down, err := b.makeLab(ctx, spec, strings.TrimPrefix(spec.name, "bench-"))
+	if err != nil {
+		return nil, err
+	}
+	b.atEnd = append(b.atEnd, func() error { return down(nil) })
+	if err := made.tool(ctx, "prepare", "apply", "--yes", "--phase", preparation); err != nil {
+		return nil, fmt.Errorf("preparing the nodes: %w", err)
+	}
+	resources, err := made.resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &prepared{made, resources}, nil
 }
 
 // givePython puts this machine's Python on all nodes: Ansible needs one, and the nodes have none.
