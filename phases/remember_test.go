@@ -2,9 +2,49 @@ package phases
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 	"testing"
+
+	"kubewright/templates"
 )
+
+// What cannot be compared is told apart by how it prints: nothing in it may print as anything but its value.
+func TestRememberedDataPrintsItsValue(t *testing.T) {
+	for _, render := range []any{
+		templates.ContainerdConfig, templates.HAProxy, templates.HAProxyConfig, templates.KubeletConfig, templates.KubeletUnit,
+		templates.ModulesLoadConf, templates.SysctlConf, registryHosts, byproducts, newReleaseFiles(),
+	} {
+		if data := reflect.TypeOf(render).In(0); !data.Comparable() {
+			wantPrinted(t, data, data.String())
+		}
+	}
+}
+
+// wantPrinted: the values of a type print as what they are. What is in an any comes out of YAML.
+func wantPrinted(t *testing.T, of reflect.Type, where string) {
+	t.Helper()
+	for _, other := range []reflect.Type{reflect.TypeFor[fmt.GoStringer](), reflect.TypeFor[fmt.Formatter]()} {
+		if of.Implements(other) {
+			t.Errorf("%s is a %s, and prints what it likes", where, of)
+		}
+	}
+	switch kind := of.Kind(); {
+	case slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Func, reflect.Chan, reflect.UnsafePointer}, kind):
+		t.Errorf("%s prints as an address", where)
+	case kind == reflect.Map:
+		wantPrinted(t, of.Key(), where+" (key)")
+		wantPrinted(t, of.Elem(), where+"[]")
+	case kind == reflect.Slice, kind == reflect.Array:
+		wantPrinted(t, of.Elem(), where+"[]")
+	case kind == reflect.Struct && of.PkgPath() != "net/netip": // equal addresses share the pointer in them
+		for i := range of.NumField() {
+			wantPrinted(t, of.Field(i).Type, where+"."+of.Field(i).Name)
+		}
+	}
+}
 
 func TestRemember(t *testing.T) {
 	type data struct {
