@@ -173,19 +173,19 @@ type (
 		cluster    *cluster.Cluster
 		name, arch string
 	}
-	releaseFiles func(releaseFile) (installed, error)
+	releaseFiles func(releaseFile) (memberFile, error)
 )
 
-// installed is a file of the catalogue, with its members in order.
-type installed struct {
+// memberFile is a file of the catalogue, with its members in order.
+type memberFile struct {
 	catalog.File
 	members []string
 }
 
 func newReleaseFiles() releaseFiles {
-	return remember(func(f releaseFile) (installed, error) {
+	return remember(func(f releaseFile) (memberFile, error) {
 		file, _ := f.cluster.Release.File(f.name, f.arch)
-		return installed{file, slices.Sorted(maps.Keys(file.Members))}, nil
+		return memberFile{file, slices.Sorted(maps.Keys(file.Members))}, nil
 	})
 }
 
