@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,6 +52,8 @@ type fleet struct {
 	order []netip.Addr              // of the hosts
 	hosts map[netip.Addr]*simulated // by the address that is connected to
 	nodes map[netip.Addr]*simulated // by the address in the cluster
+	// onWorkers is how many commands were run there.
+	onWorkers atomic.Int64
 }
 
 // simulated is one host.
@@ -283,6 +286,7 @@ func (f *fleet) exec(c sshtest.Command) int {
 	if h == nil {
 		return say(c.Stderr, 1, "there is no such host")
 	}
+	f.count(h)
 	word := f.patterns.ready.FindString(c.Line)
 	if word == "" { // the floor: a client that has a shell read one command
 		_, _ = io.Copy(io.Discard, c.Stdin)
