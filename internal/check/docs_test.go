@@ -21,7 +21,7 @@ func TestHostsPage(t *testing.T) {
 		}
 	}
 	for _, c := range Checks() {
-		row := fmt.Sprintf("| `%s` | %s", c.Name, c.Short)
+		row := "| `" + c.Name + "` | " + c.Short
 		if c.Mandatory != "" {
 			row += "; **cannot be ignored**"
 		}
