@@ -418,8 +418,8 @@ func (h *simulated) run(c sshtest.Command, script, marker string) int {
 		pairs = append(pairs, value, own)
 	}
 	back := strings.NewReplacer(pairs...)
-	_, _ = back.WriteString(c.Stderr, a.stderr)
-	_, _ = back.WriteString(c.Stdout, a.stdout)
+	_, _ = io.WriteString(c.Stderr, back.Replace(a.stderr))
+	writeBlocks(c.Stdout, back.Replace(a.stdout))
 	return a.code
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +19,14 @@ import (
 const fleetKubernetes = "1.37.2"
 
 func digest(content []byte) [sha256.Size]byte { return sha256.Sum256(content) }
+
+// writeBlocks writes as programs do to a pipe: OpenSSH's server sends the 13 kB of a look in nine packets.
+func writeBlocks(w io.Writer, text string) {
+	const block = 4 << 10
+	for piece := range slices.Chunk([]byte(text), block) {
+		_, _ = w.Write(piece)
+	}
+}
 
 // newKind makes the scratch root of hosts of a kind: a bare Debian with two CPUs, as far as kubewright looks.
 func newKind(t *tb, p *patterns, name string) (k *kind, err error) {
