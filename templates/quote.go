@@ -45,6 +45,8 @@ func quoteUnitWord(s string) (string, error) {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
 		return "", fmt.Errorf("%q cannot be part of a systemd unit: it has control characters", s)
 	}
-	s = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%", "$", "$$").Replace(s)
+	for _, special := range []struct{ char, escaped string }{{`\`, `\\`}, {`"`, `\"`}, {"%", "%%"}, {"$", "$$"}} {
+		s = strings.ReplaceAll(s, special.char, special.escaped)
+	}
 	return `"` + s + `"`, nil
 }

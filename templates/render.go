@@ -5,26 +5,32 @@ import (
 	"embed"
 	"fmt"
 	"strings"
+	"sync"
 	"text/template"
 )
 
 //go:embed files
 var files embed.FS
 
-// render executes files/<name> with data, which is a struct: a field that does not exist is an
-// error, and so is a value that a quoting function refuses.
-func render(name string, data any) ([]byte, error) {
-	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
+// parsed are the templates of files, by their names.
+var parsed = sync.OnceValues(func() (*template.Template, error) {
+	return template.New("files").Option("missingkey=error").Funcs(template.FuncMap{
 		"quote":   quote,
 		"arg":     quoteContainerArg,
 		"unit":    quoteUnitWord,
 		"literal": literal,
-	}).ParseFS(files, "files/"+name)
+	}).ParseFS(files, "files/*.tmpl")
+})
+
+// render executes files/<name> with data, which is a struct: a field that does not exist is an
+// error, and so is a value that a quoting function refuses.
+func render(name string, data any) ([]byte, error) {
+	all, err := parsed()
 	if err != nil {
-		return nil, fmt.Errorf("template %s: %w", name, err)
+		return nil, fmt.Errorf("templates: %w", err)
 	}
 	var out bytes.Buffer
-	if err := t.Execute(&out, data); err != nil {
+	if err := all.ExecuteTemplate(&out, name, data); err != nil {
 		return nil, fmt.Errorf("template %s: %w", name, err)
 	}
 	return out.Bytes(), nil
