@@ -209,3 +209,36 @@ func FuzzParseKubeconfig(f *testing.F) {
 		}
 	})
 }
+
+// What is compared without YAML is what is written with it, and what would have to be quoted is not.
+func TestKubeconfigPlain(t *testing.T) {
+	authority := newTestAuthority(t, "kubernetes")
+	for _, tc := range []struct {
+		server, cluster, user string
+		plain                 bool
+	}{
+		{"https://10.0.0.1:6443", "lab", "system:node:w-1.example.com", true},
+		{"https://[fd00::1]:6443", "lab", "system:node:w1", false},
+		{"https://x:6443", "true", "u", false},
+		{"https://x:6443", "No", "u", false},
+		{"https://x:6443", "123", "u", false},
+		{"https://x:6443", "lab", "u: v", false},
+		{"https://x:6443", "lab", "u:", false},
+		{"https://x:6443", "lab", "u #", false},
+		{"https://x:6443", "lab\n", "u", false},
+		{"https://x:6443", "", "u", false},
+	} {
+		want := KubeconfigWant{Server: tc.server, ClusterName: tc.cluster, User: tc.user, Authority: authority, CertFile: "/c.pem", KeyFile: "/k.pem"}
+		text, ok := want.plain()
+		if ok != tc.plain {
+			t.Errorf("%q, %q, %q: plain is %v, want %v", tc.server, tc.cluster, tc.user, ok, tc.plain)
+		}
+		if !ok {
+			continue
+		}
+		file := Kubeconfig{Server: tc.server, ClusterName: tc.cluster, User: tc.user, CAPEM: authority.CertPEM(), CertFile: want.CertFile, KeyFile: want.KeyFile}
+		if diff := cmp.Diff(string(encoded(t, file).Reveal()), string(text)); diff != "" {
+			t.Errorf("(-written +compared):\n%s", diff)
+		}
+	}
+}
