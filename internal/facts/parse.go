@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // ErrTruncated says that the report of a host does not end where a report ends:
@@ -29,7 +30,7 @@ const (
 )
 
 // keys returns every key that a report may hold.
-func keys() map[string]keyKind {
+var keys = sync.OnceValue(func() map[string]keyKind {
 	return map[string]keyKind{
 		"time": required, "hostname": required, "kernel": required, "machine": required,
 		"uid": required, "capeff": required, "cpus-allowed": required, "memory-kb": required,
@@ -50,7 +51,7 @@ func keys() map[string]keyKind {
 
 		"loadable": aspect, "ip": aspect, "tcp6": aspect, "udp6": aspect,
 	}
-}
+})
 
 // report holds the records of a host, not yet interpreted.
 type report struct {
@@ -126,10 +127,12 @@ func (r report) add(line string, kinds map[string]keyKind, seen map[string]bool)
 	default:
 		return fmt.Errorf("unknown key %s", quote(key))
 	}
-	if id != "" && seen[id] {
-		return fmt.Errorf("%s occurs twice", quote(id))
+	if id != "" {
+		if seen[id] {
+			return fmt.Errorf("%s occurs twice", quote(id))
+		}
+		seen[id] = true
 	}
-	seen[id] = true
 	r.values[key] = append(r.values[key], value)
 	return nil
 }
