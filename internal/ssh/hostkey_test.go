@@ -423,7 +423,7 @@ func FuzzKnownHosts(f *testing.F) {
 	f.Add("a,!b,c* "+key+" comment\r\n# x\n\nbroken", "[fd00::1]:22")
 	f.Fuzz(func(t *testing.T, content, endpoint string) {
 		db := &knownHosts{name: strings.ToLower(knownhosts.Normalize(endpoint))}
-		db.add("file", parseKnownHosts([]byte(content)))
+		db.add("file", parseKnownHosts([]byte(content)).about(db.name, db.portless))
 		for _, k := range append(append([]knownKey{}, db.keys...), db.authorities...) {
 			if k.key == nil || k.line < 1 || k.line > strings.Count(content, "\n")+1 {
 				t.Fatalf("bad entry %+v", k)
@@ -495,7 +495,7 @@ func TestKnownHostsFiles(t *testing.T) {
 	if db := load("b.example.com"); len(db.keys) != 0 {
 		t.Errorf("of b.example.com there is %v", db.keys)
 	}
-	if again := files.files[file].lines; &again[0] != &first[0] {
+	if again := files.files[file].lines; &again.all[0] != &first.all[0] {
 		t.Error("a file that has not changed was read again")
 	}
 	record(knownhosts.Line([]string{"a.example.com", "b.example.com"}, other.PublicKey()) + "\n")

@@ -54,7 +54,47 @@ type KnownHostsFiles struct {
 // knownHostsFile is a file that was read, and how it was then.
 type knownHostsFile struct {
 	info  os.FileInfo
-	lines []knownHostsLine
+	lines knownHostsLines
+}
+
+// knownHostsLines are the lines of a file, in its order.
+type knownHostsLines struct {
+	// plain are the places in the file of the lines for a host that is named in full, by its name: with a line
+	// for each of many hosts, to look at all lines for each host is quadratic.
+	plain map[string][]int
+	// others are the places of all other lines: those with patterns or hashes, and those that cannot be read
+	// or concern all hosts.
+	others []int
+	all    []knownHostsLine
+}
+
+// about returns the lines that may concern one of the names.
+func (l knownHostsLines) about(names ...string) []knownHostsLine {
+	places := slices.Clone(l.others)
+	for _, name := range names {
+		places = append(places, l.plain[name]...)
+	}
+	slices.Sort(places)
+	lines := make([]knownHostsLine, 0, len(places))
+	for _, i := range slices.Compact(places) {
+		lines = append(lines, l.all[i])
+	}
+	return lines
+}
+
+// add adds a line.
+func (l *knownHostsLines) add(line knownHostsLine) {
+	i := len(l.all)
+	l.all = append(l.all, line)
+	pattern := func(p string) bool { return strings.ContainsAny(p, "*?!|") }
+	if line.err != nil || line.marker == "revoked" || slices.ContainsFunc(line.patterns, pattern) {
+		l.others = append(l.others, i)
+		return
+	}
+	for _, name := range line.patterns {
+		name = strings.ToLower(name)
+		l.plain[name] = append(l.plain[name], i)
+	}
 }
 
 // knownHostsLine is one line of a file; err is why it cannot be read.
@@ -72,7 +112,7 @@ func NewKnownHostsFiles() *KnownHostsFiles {
 }
 
 // lines returns those of a file. Of a nil KnownHostsFiles nothing is kept.
-func (k *KnownHostsFiles) lines(path string) ([]knownHostsLine, error) {
+func (k *KnownHostsFiles) lines(path string) (knownHostsLines, error) {
 	if k == nil {
 		data, err := os.ReadFile(path)
 		return parseKnownHosts(data), err
@@ -81,7 +121,7 @@ func (k *KnownHostsFiles) lines(path string) ([]knownHostsLine, error) {
 	defer k.mu.Unlock()
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return knownHostsLines{}, err
 	}
 	file := k.files[path]
 	if file.info != nil && os.SameFile(info, file.info) && info.Size() == file.info.Size() && info.ModTime().Equal(file.info.ModTime()) {
@@ -89,7 +129,7 @@ func (k *KnownHostsFiles) lines(path string) ([]knownHostsLine, error) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return knownHostsLines{}, err
 	}
 	file = knownHostsFile{info: info, lines: parseKnownHosts(data)}
 	k.files[path] = file
@@ -111,14 +151,14 @@ func loadKnownHosts(read *KnownHostsFiles, files []string, endpoint string) (*kn
 		if err != nil {
 			return nil, fmt.Errorf("known hosts: %w", err)
 		}
-		db.add(file, lines)
+		db.add(file, lines.about(db.name, db.portless))
 	}
 	return db, nil
 }
 
 // parseKnownHosts reads the lines of a file.
-func parseKnownHosts(data []byte) []knownHostsLine {
-	var lines []knownHostsLine
+func parseKnownHosts(data []byte) knownHostsLines {
+	lines := knownHostsLines{plain: map[string][]int{}}
 	number := 0
 	for line := range bytes.Lines(data) {
 		number++
@@ -128,7 +168,7 @@ func parseKnownHosts(data []byte) []knownHostsLine {
 		}
 		l := knownHostsLine{number: number}
 		l.marker, l.patterns, l.key, _, _, l.err = ssh.ParseKnownHosts(text)
-		lines = append(lines, l)
+		lines.add(l)
 	}
 	return lines
 }
