@@ -26,7 +26,7 @@ func BenchmarkRawSession(b *testing.B) {
 	config, _ := openSSH(b)
 	client := connect(b, config)
 	for b.Loop() {
-		session, err := client.link.client.NewSession()
+		session, err := (&ssh.Client{Conn: client.link.mux}).NewSession()
 		if err != nil {
 			b.Fatal(err)
 		}

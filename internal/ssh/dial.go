@@ -111,7 +111,7 @@ func (c *Client) attempt(ctx context.Context) (*link, error) {
 		return nil, c.interrupted(ctx)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return newLink(ssh.NewClient(sshConn, channels, requests), conn, c.config), nil
+	return newLink(multiplexer{sshConn, channels, requests}, conn, c.config), nil
 }
 
 // dialTransport connects to the host, through the bastion if there is one.

@@ -16,29 +16,58 @@ import (
 // errGone says that the connection ended; the link knows why.
 var errGone = errors.New("connection closed")
 
+// multiplexer is a connection as the library gives it, with what the server asks for.
+type multiplexer struct {
+	ssh.Conn
+	channels <-chan ssh.NewChannel
+	requests <-chan *ssh.Request
+}
+
 // link is one established connection. It ends once, for one reason, and everything that waits
 // on it watches gone.
 type link struct {
-	client *ssh.Client
-	conn   *meteredConn
-	slots  *slots
+	mux   ssh.Conn
+	conn  *meteredConn
+	slots *slots
 
 	gone chan struct{}
 	end  sync.Once
 	err  error // why it ended; read after gone is closed
 }
 
-func newLink(client *ssh.Client, conn *meteredConn, c Config) *link {
-	l := &link{client: client, conn: conn, slots: newSlots(c.MaxSessions), gone: make(chan struct{})}
-	go func() {
-		err := client.Wait()
-		if err == nil || errors.Is(err, io.EOF) {
-			err = errors.New("the server closed the connection")
-		}
-		l.close(err)
-	}()
+func newLink(mux multiplexer, conn *meteredConn, c Config) *link {
+	l := &link{mux: mux, conn: conn, slots: newSlots(c.MaxSessions), gone: make(chan struct{})}
+	go l.serve(mux.channels, mux.requests)
 	go l.keepalive(c.Timeouts.Keepalive, c.Timeouts.KeepaliveMisses)
 	return l
+}
+
+// serve refuses what the server asks for until the connection ends. That is what ssh.Client does too, with a
+// goroutine for each of these, which a run over many hosts has to hold the stacks of.
+func (l *link) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	for channels != nil || requests != nil {
+		select {
+		case channel, ok := <-channels:
+			if !ok {
+				channels = nil
+				continue
+			}
+			_ = channel.Reject(ssh.UnknownChannelType, "unknown channel type: "+channel.ChannelType())
+		case request, ok := <-requests:
+			if !ok {
+				requests = nil
+				continue
+			}
+			if request.WantReply {
+				_ = request.Reply(false, nil)
+			}
+		}
+	}
+	err := l.mux.Wait()
+	if err == nil || errors.Is(err, io.EOF) {
+		err = errors.New("the server closed the connection")
+	}
+	l.close(err)
 }
 
 // close ends the link for a reason; only the first one counts.
@@ -107,7 +136,7 @@ func (l *link) keepalive(interval time.Duration, misses int) {
 
 // ping returns nil when the server answered, whatever it answered.
 func (l *link) ping() error {
-	_, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil)
+	_, _, err := l.mux.SendRequest("keepalive@openssh.com", true, nil)
 	return err
 }
 
@@ -145,7 +174,7 @@ func (l *link) open(ctx context.Context, kind string, data []byte) (channel, err
 	}
 	done := make(chan result, 1)
 	go func() {
-		ch, requests, err := l.client.OpenChannel(kind, data)
+		ch, requests, err := l.mux.OpenChannel(kind, data)
 		done <- result{channel{ch, requests}, err}
 	}()
 	late := func() {
