@@ -61,36 +61,44 @@ type Group struct {
 
 // ForHost compares the resources of a host with what was observed there.
 func ForHost(name string, groups []Group, observed *sh.Answers) (Host, error) {
-	h := Host{Name: name, Cached: observed.Cached}
-	seen := map[resource.ID]resource.Change{}
-	restarts := dependents(groups)
+	wanted := 0
 	for _, g := range groups {
-		for _, r := range g.Resources {
-			if _, twice := seen[r.ID()]; twice {
-				return Host{}, fmt.Errorf("%s: phase %s: %s is wanted twice", name, g.Phase, r.ID())
-			}
-			change, err := r.Diff(view(observed, seen))
-			if err != nil {
-				return Host{}, fmt.Errorf("%s: phase %s: %s: %w", name, g.Phase, r.ID(), err)
-			}
-			change = announceRestart(change, restarts[r.ID()])
-			seen[r.ID()] = change
-			h.Items = append(h.Items, item(g.Phase, change, observed.Manifest))
-		}
+		wanted += len(g.Resources)
 	}
-	h.Items = append(orphans(seen, observed.Manifest), h.Items...)
-	return h, nil
-}
-
-func view(observed *sh.Answers, seen map[resource.ID]resource.Change) resource.View {
-	return resource.View{
+	items, places := make([]Item, 0, wanted), make(map[resource.ID]int, wanted)
+	restarts := dependents(groups)
+	view := resource.View{
 		Observed: observed,
 		Digest: func(input resource.ID) (string, bool) {
-			c, ok := seen[input]
-			return c.Digest, ok
+			i, ok := places[input]
+			if !ok {
+				return "", false
+			}
+			return items[i].Change.Digest, true
 		},
-		Rewritten: func(input resource.ID) bool { return seen[input].Rewrites },
+		Rewritten: func(input resource.ID) bool {
+			i, ok := places[input]
+			return ok && items[i].Change.Rewrites
+		},
 	}
+	for _, g := range groups {
+		for _, r := range g.Resources {
+			id := r.ID()
+			if _, twice := places[id]; twice {
+				return Host{}, fmt.Errorf("%s: phase %s: %s is wanted twice", name, g.Phase, id)
+			}
+			change, err := r.Diff(view)
+			if err != nil {
+				return Host{}, fmt.Errorf("%s: phase %s: %s: %w", name, g.Phase, id, err)
+			}
+			places[id] = len(items)
+			items = append(items, item(g.Phase, announceRestart(change, restarts[id]), observed.Manifest))
+		}
+	}
+	if left := orphans(places, observed.Manifest); len(left) > 0 {
+		items = append(left, items...)
+	}
+	return Host{Name: name, Items: items, Cached: observed.Cached}, nil
 }
 
 // dependents maps a resource to the units that run with it.
@@ -150,7 +158,7 @@ func item(phase string, c resource.Change, manifest map[string]string) Item {
 
 // orphans are what the manifest lists and nobody wants any more, in the order in which
 // they are removed.
-func orphans(wanted map[resource.ID]resource.Change, manifest map[string]string) []Item {
+func orphans(wanted map[resource.ID]int, manifest map[string]string) []Item {
 	var ids []resource.ID
 	for id := range manifest {
 		if _, ok := wanted[resource.ID(id)]; !ok {
@@ -198,13 +206,24 @@ func removalOrder(ids []resource.ID) []resource.ID {
 
 // Changes are the items that are not as wanted.
 func (h Host) Changes() []Item {
-	var out []Item
+	out := make([]Item, 0, h.Count())
 	for _, it := range h.Items {
 		if !it.Change.Empty() {
 			out = append(out, it)
 		}
 	}
 	return out
+}
+
+// Count is the number of changes.
+func (h Host) Count() int {
+	n := 0
+	for _, it := range h.Items {
+		if !it.Change.Empty() {
+			n++
+		}
+	}
+	return n
 }
 
 // Tasks are what has to run on the host for the items of the given phases (nil: all):

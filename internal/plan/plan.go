@@ -75,7 +75,7 @@ func (p Plan) Failed() error {
 func (p Plan) Count() int {
 	n := len(p.Actions)
 	for _, h := range p.Hosts {
-		n += len(h.Changes())
+		n += h.Count()
 	}
 	for _, o := range p.Objects {
 		n += len(o.Changes)

@@ -48,7 +48,7 @@ func (p Plan) Summary() string {
 	}
 	changes, hosts, objects, failed := 0, 0, 0, 0
 	for _, h := range p.Hosts {
-		if n := len(h.Changes()); n > 0 {
+		if n := h.Count(); n > 0 {
 			changes += n
 			hosts++
 		}

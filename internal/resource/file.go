@@ -30,7 +30,11 @@ func (f File) ID() ID { return FileID(f.Path) }
 
 // Probes implements Resource.
 func (f File) Probes() []sh.Probe {
-	return []sh.Probe{sh.FileProbe{Path: f.Path, Want: DigestOf(f.Content), Secret: f.Secret, Content: f.Read}}
+	probe := sh.FileProbe{Path: f.Path, Secret: f.Secret, Content: f.Read}
+	if !f.Secret && !f.Read { // what is wanted decides whether the bytes are returned
+		probe.Want = DigestOf(f.Content)
+	}
+	return []sh.Probe{probe}
 }
 
 func (f File) mode() fs.FileMode {

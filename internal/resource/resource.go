@@ -122,8 +122,11 @@ func modeString(m fs.FileMode) string {
 	if m&fs.ModeSticky != 0 {
 		bits |= 0o1000
 	}
-	return fmt.Sprintf("%04o", bits)
+	return string([]byte{octal(bits >> 9), octal(bits >> 6), octal(bits >> 3), octal(bits)})
 }
+
+// octal is the last octal digit of bits.
+func octal(bits uint32) byte { return '0' + byte(bits&7) }
 
 // typeName says what kind of thing a path is, for a difference that a person reads.
 func typeName(f sh.FileState) string {
