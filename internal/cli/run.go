@@ -205,6 +205,8 @@ func (f *runFlags) setUp(cmd *cobra.Command, options engine.Options, warnings []
 			return customAddons(ctx, r.cluster)
 		}
 	}
+	const enough = 192 << 20 // with the program itself, the 250 MB that a run over 500 hosts may take
+	roomyMemory(enough)
 	if r.Engine, err = engine.New(options); err != nil {
 		return nil, r.finish(nil, err)
 	}
