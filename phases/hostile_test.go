@@ -449,7 +449,7 @@ func (s *script) plan(t *testing.T, c *cluster.Cluster, name string) {
 	}
 	s.objects(t, m, name)
 	s.names = append(s.names, name)
-	s.all.Write(sh.RenderTasks("kwmarker", memhost.Tasks(p), probes(groups)))
+	s.all.Write(sh.RenderTasks("kwmarker", memhost.Tasks(p), sh.NewLook(probes(groups))))
 }
 
 // objects makes the API objects of the cluster that need no manifest of upstream's.

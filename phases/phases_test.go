@@ -107,7 +107,7 @@ func TestLawOfChanges(t *testing.T) {
 func TestOneLookIsEnough(t *testing.T) {
 	each(t, func(t *testing.T, m machine) {
 		first, second := probes(m.desired(t, false)), probes(m.desired(t, true))
-		if !sh.Covers(first, second) {
+		if !sh.NewLook(first).Covers(second) {
 			t.Error("the first look does not ask all that is needed")
 		}
 		secret := map[string]bool{}

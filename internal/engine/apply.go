@@ -280,11 +280,11 @@ func (s *Session) actOnce(ctx context.Context, m *member, in part) error {
 
 // perform runs tasks and returns what the host looks like afterwards.
 func (s *Session) perform(ctx context.Context, m *member, tasks []sh.Task) (*sh.Answers, error) {
-	marker := newMarker()
-	script := sh.RenderTasks(marker, tasks, m.asked)
+	marker, verify := newMarker(), m.asked
+	script := func() []byte { return sh.RenderTasks(marker, tasks, verify) }
 	m.acted = true
 	progress := &tracker{session: s, member: m, tasks: tasks}
-	out := sh.NewWatcher(marker, progress.on)
+	out := sh.NewWatcher(marker, verify, progress.on)
 	err := s.run(ctx, m, host.Script{Kind: host.Act, Text: script}, out, fmt.Sprintf("act (%d tasks)", len(tasks)))
 	progress.finish(err)
 	if err != nil {
@@ -296,7 +296,7 @@ func (s *Session) perform(ctx context.Context, m *member, tasks []sh.Task) (*sh.
 		}
 		return nil, err
 	}
-	answers, err := sh.ParseAnswers(marker, m.asked, out.Bytes())
+	answers, err := out.Answers()
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.ChangeFailed, Host: m.Name, Op: "verify", Err: err}
 	}

@@ -33,7 +33,7 @@ type member struct {
 	observed  *sh.Answers
 	facts     facts.Facts
 	skew      time.Duration
-	asked     []sh.Probe
+	asked     *sh.Look
 	// lists is what the manifest ought to list by the facts; nil until it is asked for.
 	lists  *listing
 	target plan.Target
@@ -117,7 +117,7 @@ func (s *Session) doesWithout() bool {
 // survey connects to the hosts in parallel, takes their locks when the run will change
 // something, and looks at each. Why a host was not seen is in its member.
 func (e *Engine) survey(ctx context.Context, locks *locks) *Session {
-	s := &Session{Engine: e, locks: locks}
+	s := &Session{Engine: e, locks: locks, looks: newLooks()}
 	s.etcd = s.newEtcdState()
 	for _, h := range e.Cluster.Hosts {
 		wanted := e.Limit(h)

@@ -42,7 +42,7 @@ func (s *Session) decideDelivery(ctx context.Context, m *member) error {
 		}
 		probes = append(probes, sh.ReachProbe{URL: a.URL})
 	}
-	answers, err := s.ask(ctx, m, probes)
+	answers, err := s.ask(ctx, m, s.looks.of(probes))
 	if err != nil {
 		return err
 	}

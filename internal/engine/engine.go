@@ -128,6 +128,7 @@ type Stats struct {
 type Session struct {
 	*Engine
 	hosts  []*member
+	looks  *looks
 	pki    *certs.Bundle
 	newPKI bool
 	api    *api

@@ -246,7 +246,7 @@ var _ host.Redialer = (*etcdConn)(nil)
 func (c *etcdConn) Redial(ctx context.Context) error { return c.conn.Redial(ctx) }
 
 func (c *etcdConn) Run(ctx context.Context, script host.Script, out io.Writer) error {
-	if !isAct(script.Text) {
+	if !isAct(script.Text()) {
 		return c.conn.Run(ctx, script, out)
 	}
 	before := stateOf(c.conn.root)

@@ -242,7 +242,7 @@ func (c *conn) drop() {
 }
 
 func (c *conn) Run(ctx context.Context, what host.Script, stdout io.Writer) error {
-	script := what.Text
+	script := what.Text()
 	alive := c.connection()
 	n := c.execs.Add(1)
 	if hook := c.lab.hook; hook != nil {

@@ -139,7 +139,7 @@ func (s *Session) lock(ctx context.Context, m *member, request sh.LockRequest, c
 	over := make(chan struct{})
 	watch := &firstLine{marker: marker, answer: answer}
 	start := s.Now()
-	script := host.Script{Kind: host.Hold, Text: sh.RenderLock(marker, request)}
+	script := host.Script{Kind: host.Hold, Text: func() []byte { return sh.RenderLock(marker, request) }}
 	holding, giveUp := context.WithCancel(s.locks.held)
 	s.locks.running.Go(func() {
 		defer close(over)

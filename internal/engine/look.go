@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"kubewright/internal/facts"
@@ -21,9 +26,9 @@ func (s *Session) look(ctx context.Context, m *member) error {
 	if err != nil {
 		return err
 	}
-	probes := append(probesOf(groups), sh.FactsProbe{Script: facts.Script()})
+	asked := s.looks.of(append(probesOf(groups), sh.FactsProbe{Script: facts.Script()}))
 	before := s.Now()
-	answers, err := s.ask(ctx, m, probes)
+	answers, err := s.ask(ctx, m, asked)
 	if err != nil {
 		return err
 	}
@@ -31,7 +36,7 @@ func (s *Session) look(ctx context.Context, m *member) error {
 	if m.facts, err = facts.Parse(answers.Facts); err != nil {
 		return &fault.Error{Kind: fault.Other, Host: m.Name, Op: "look", Err: err}
 	}
-	m.observed, m.asked, m.lists = answers, probes, nil
+	m.observed, m.asked, m.lists = answers, asked, nil
 	m.skew = skew(m.facts.Time, before, after)
 	return nil
 }
@@ -47,6 +52,38 @@ func skew(t, before, after time.Time) time.Duration {
 	return 0
 }
 
+// looks are those of a run: hosts that are asked the same share one.
+type looks struct {
+	seed  maphash.Seed
+	mu    sync.Mutex
+	known map[uint64]knownLook // by the hash of the probes
+}
+
+type knownLook struct {
+	probes []sh.Probe
+	look   *sh.Look
+}
+
+func newLooks() *looks { return &looks{seed: maphash.MakeSeed(), known: map[uint64]knownLook{}} }
+
+// of returns the look that asks probes.
+func (l *looks) of(probes []sh.Probe) *sh.Look {
+	var hash maphash.Hash
+	hash.SetSeed(l.seed)
+	for _, p := range probes {
+		maphash.WriteComparable(&hash, p)
+	}
+	key := hash.Sum64()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.known[key]
+	if !slices.Equal(k.probes, probes) || k.look == nil {
+		k = knownLook{probes, sh.NewLook(probes)}
+		l.known[key] = k
+	}
+	return k.look
+}
+
 func probesOf(groups []plan.Group) []sh.Probe {
 	var probes []sh.Probe
 	for _, g := range groups {
@@ -59,16 +96,17 @@ func probesOf(groups []plan.Group) []sh.Probe {
 
 // ask runs one look. A connection that is lost while only looking is dialled again, once:
 // a look changes nothing, so repeating it is safe.
-func (s *Session) ask(ctx context.Context, m *member, probes []sh.Probe) (*sh.Answers, error) {
+func (s *Session) ask(ctx context.Context, m *member, look *sh.Look) (*sh.Answers, error) {
 	marker := newMarker()
-	script, limit := sh.RenderProbes(marker, probes), lookTimeout
+	render, limit := sh.RenderProbes, lookTimeout
 	if m.acted {
-		script, limit = sh.RenderSettledProbes(marker, probes), lockTimeout
+		render, limit = sh.RenderSettledProbes, lockTimeout
 	}
+	script := func() []byte { return render(marker, look) }
 	once := func() (*sh.Watcher, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		out := sh.NewWatcher(marker, nil)
+		out := sh.NewWatcher(marker, look, nil)
 		return out, s.run(ctx, m, host.Script{Text: script}, out, "look")
 	}
 	out, err := once()
@@ -80,7 +118,7 @@ func (s *Session) ask(ctx context.Context, m *member, probes []sh.Probe) (*sh.An
 	if err != nil {
 		return nil, s.hostError(m, "look", fault.Unreachable, err)
 	}
-	answers, err := sh.ParseAnswers(marker, probes, out.Bytes())
+	answers, err := out.Answers()
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.Other, Host: m.Name, Op: "look", Err: err}
 	}
@@ -88,14 +126,31 @@ func (s *Session) ask(ctx context.Context, m *member, probes []sh.Probe) (*sh.An
 }
 
 // run is one exec, reported with its duration and size.
-func (s *Session) run(ctx context.Context, m *member, script host.Script, out *sh.Watcher, what string) error {
-	start := s.Now()
-	err := m.conn.Run(ctx, script, out)
+func (s *Session) run(ctx context.Context, m *member, script host.Script, out io.Writer, what string) error {
+	var in atomic.Int64
+	start, text, counted := s.Now(), script.Text, &counter{to: out}
+	script.Text = func() []byte {
+		made := text()
+		in.Store(int64(len(made)))
+		return made
+	}
+	err := m.conn.Run(ctx, script, counted)
 	s.emit(report.Event{
 		Kind: report.Exec, Host: m.Name, Message: what, Duration: s.Now().Sub(start), Err: err,
-		Attrs: map[string]string{"in": fmt.Sprint(len(script.Text)), "out": fmt.Sprint(len(out.Bytes()))},
+		Attrs: map[string]string{"in": fmt.Sprint(in.Load()), "out": fmt.Sprint(counted.n)},
 	})
 	return err
+}
+
+// counter counts what is written to another writer.
+type counter struct {
+	to io.Writer
+	n  int
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += len(p)
+	return c.to.Write(p)
 }
 
 // hostError gives a failure on a host its kind: what could not be reached or logged in to is not

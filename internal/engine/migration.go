@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"kubewright/cluster"
+	"kubewright/internal/check"
 	"kubewright/internal/fault"
 	"kubewright/internal/kube"
 	"kubewright/internal/plan"
@@ -25,7 +26,7 @@ import (
 
 // leaveWays finds out whether the plan takes a way to the API servers away. A run that does not take
 // all hosts through all phases leaves all ways: it cannot know who goes by them.
-func (s *Session) leaveWays() error {
+func (s *Session) leaveWays(states map[string]check.State) error {
 	type compared struct {
 		target plan.Target
 		groups []plan.Group
@@ -35,7 +36,7 @@ func (s *Session) leaveWays() error {
 	for _, m := range s.planned() {
 		planned[m] = compared{m.target, m.groups, m.plan}
 	}
-	if err := s.keepWays(true); err != nil || s.joins {
+	if err := s.keepWays(true, states); err != nil || s.joins {
 		return err // who goes by them a machine that joins cannot know
 	}
 	for m, all := range planned {
@@ -64,8 +65,9 @@ func summary(h plan.Host) []string {
 }
 
 // keepWays compares the hosts of the run anew, with what leads to the API servers and is wanted no more
-// or without. Where nothing is to be changed, no way is taken away that could be kept.
-func (s *Session) keepWays(keep bool) error {
+// or without. Where nothing is to be changed, no way is taken away that could be kept, and nobody goes by one to a
+// host that is clean.
+func (s *Session) keepWays(keep bool, states map[string]check.State) error {
 	s.keeps = keep
 	var errs []error
 	for _, m := range s.planned() {
@@ -73,7 +75,7 @@ func (s *Session) keepWays(keep bool) error {
 		if keep {
 			m.target.VirtualIPs = virtualIPs(m.observed)
 		}
-		if keep && len(m.plan.Changes()) == 0 {
+		if keep && (m.plan.Count() == 0 || states[m.Name] == check.Clean) {
 			continue
 		}
 		var err error
@@ -143,7 +145,7 @@ func (s *Session) ways() map[string]bool {
 func (s *Session) openWays(ctx context.Context) error {
 	s.closes = s.closes && s.apiThere
 	if s.closes {
-		if err := s.keepWays(true); err != nil {
+		if err := s.keepWays(true, nil); err != nil {
 			return err
 		}
 	}
@@ -202,7 +204,7 @@ func (s *Session) closeWays(ctx context.Context) error {
 	if !s.closes {
 		return nil
 	}
-	if err := s.keepWays(false); err != nil {
+	if err := s.keepWays(false, nil); err != nil {
 		return err
 	}
 	s.etcd.foreseen = nil // it came about: who has joined does not join again

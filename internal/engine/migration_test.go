@@ -244,7 +244,7 @@ func (c *wayConn) Dial(ctx context.Context, network, addr string) (net.Conn, err
 }
 
 func (c *wayConn) Run(ctx context.Context, script host.Script, out io.Writer) error {
-	if !isAct(script.Text) {
+	if !isAct(script.Text()) {
 		return c.etcdConn.Run(ctx, script, out)
 	}
 	c.lab.watch.Lock()

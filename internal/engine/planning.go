@@ -67,7 +67,7 @@ func (s *Session) plan(ctx context.Context) (*plan.Plan, error) {
 	case err != nil:
 		return p, err
 	}
-	if err := s.leaveWays(); err != nil {
+	if err := s.leaveWays(p.States); err != nil {
 		return p, err
 	}
 	for _, m := range s.wanted() {
@@ -153,16 +153,11 @@ func (s *Session) planned() []*member {
 
 // limited leaves out the items of phases that were not asked for, and what is not pruned.
 func (s *Session) limited(h plan.Host) plan.Host {
-	if s.prunes() {
+	leftOut := func(it plan.Item) bool { return it.Phase == "prune" || s.Only != nil && !s.Only[it.Phase] }
+	if s.prunes() || !slices.ContainsFunc(h.Items, leftOut) {
 		return h
 	}
-	out := plan.Host{Name: h.Name}
-	for _, it := range h.Items {
-		if it.Phase != "prune" && (s.Only == nil || s.Only[it.Phase]) {
-			out.Items = append(out.Items, it)
-		}
-	}
-	return out
+	return plan.Host{Name: h.Name, Items: slices.DeleteFunc(slices.Clone(h.Items), leftOut)}
 }
 
 // prunes tells whether what is wanted no more is taken from hosts.
@@ -315,11 +310,12 @@ func (s *Session) planHost(ctx context.Context, m *member) error {
 		return err
 	}
 	probes := probesOf(m.groups)
-	if !sh.Covers(m.asked, probes) {
-		if m.observed, err = s.ask(ctx, m, probes); err != nil {
+	if !m.asked.Covers(probes) {
+		asked := s.looks.of(probes)
+		if m.observed, err = s.ask(ctx, m, asked); err != nil {
 			return err
 		}
-		m.asked = probes
+		m.asked = asked
 	}
 	if m.plan, err = plan.ForHost(m.Name, m.groups, m.observed); err != nil {
 		return err

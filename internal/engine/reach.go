@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -115,7 +116,8 @@ func (t *linkTrial) listenOn(ctx context.Context, m *member, ended *sync.WaitGro
 	t.mu.Unlock()
 	start := t.session.Now()
 	ended.Go(func() {
-		text := sh.RenderListen(t.marker, t.listen[m.Name], t.session.locks != nil && m.wanted)
+		endpoints, locked := t.listen[m.Name], t.session.locks != nil && m.wanted
+		text := func() []byte { return sh.RenderListen(t.marker, endpoints, locked) }
 		err := m.conn.Run(ctx, host.Script{Kind: host.Hold, Text: text}, l)
 		l.end(err)
 		if ctx.Err() != nil {
@@ -136,9 +138,10 @@ func (t *linkTrial) listenOn(ctx context.Context, m *member, ended *sync.WaitGro
 
 // connectFrom has a host connect to all that it needs.
 func (t *linkTrial) connectFrom(ctx context.Context, m *member) {
-	out := sh.NewWatcher(t.marker, nil)
-	script := host.Script{Text: sh.RenderReach(t.marker, m.Name, t.connect[m.Name])}
-	err := t.session.run(ctx, m, script, out, "reach")
+	var out bytes.Buffer
+	endpoints := t.connect[m.Name]
+	script := host.Script{Text: func() []byte { return sh.RenderReach(t.marker, m.Name, endpoints) }}
+	err := t.session.run(ctx, m, script, &out, "reach")
 	r := sh.ParseReached(t.marker, out.Bytes())
 	switch {
 	case err != nil:

@@ -186,7 +186,7 @@ func (s *Session) resumeReset(ctx context.Context, m *member) error {
 	if _, err := s.keepLock(ctx, m); err != nil {
 		return err
 	}
-	answers, err := s.ask(ctx, m, nil)
+	answers, err := s.ask(ctx, m, sh.NewLook(nil))
 	if err == nil {
 		m.plan = plan.Reset(m.Name, answers.Manifest)
 	}
@@ -196,7 +196,7 @@ func (s *Session) resumeReset(ctx context.Context, m *member) error {
 // reset empties the host's manifest, and then removes what holds it: the last thing of
 // ours, also where an earlier reset was cut before it.
 func (s *Session) reset(ctx context.Context, m *member) error {
-	m.asked = nil
+	m.asked = sh.NewLook(nil)
 	if _, err := s.keepLock(ctx, m); err != nil {
 		return err
 	}

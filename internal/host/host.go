@@ -40,7 +40,9 @@ type Conn interface {
 
 // Script is what a root shell is given to run.
 type Script struct {
-	Text []byte
+	// Text makes the text when a shell is there to read it, so that of many hosts that wait for one, none has
+	// its text in memory. It is called once by a Run at most, by another goroutine, and maybe after a Run that was cut short.
+	Text func() []byte
 	Kind ScriptKind
 }
 

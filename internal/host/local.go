@@ -48,7 +48,7 @@ func (l *Local) Run(ctx context.Context, script Script, stdout io.Writer) error 
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-s")
 	cmd.Env = []string{"LC_ALL=C", "HOME=/root", "USER=root", "LOGNAME=root",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-	cmd.Stdin = bytes.NewReader(script.Text)
+	cmd.Stdin = bytes.NewReader(script.Text())
 	cmd.Stdout = stdout
 	cmd.Stderr = stderr
 	cmd.WaitDelay = drainWait

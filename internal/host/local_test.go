@@ -17,20 +17,20 @@ import (
 func TestLocalRun(t *testing.T) {
 	l := NewLocal("cp1")
 	var out bytes.Buffer
-	err := l.Run(t.Context(), Script{Text: []byte("echo out $LC_ALL $HOME; echo reason >&2; exit 7")}, &out)
+	err := l.Run(t.Context(), text("echo out $LC_ALL $HOME; echo reason >&2; exit 7"), &out)
 	var exit *ExitError
 	if !errors.As(err, &exit) || exit.Code != 7 || string(exit.Stderr) != "reason\n" || exit.Host != "cp1" || out.String() != "out C /root\n" {
 		t.Errorf("%v, %q", err, out.String())
 	}
-	err = l.Run(t.Context(), Script{Text: []byte("kill -TERM $$")}, nil)
+	err = l.Run(t.Context(), text("kill -TERM $$"), nil)
 	if !errors.As(err, &exit) || exit.Signal != "TERM" || exit.Code != 143 {
 		t.Errorf("%+v", exit)
 	}
-	if err := l.Run(t.Context(), Script{Text: []byte("exit 0\n" + strings.Repeat("# unread\n", 1<<18))}, nil); err != nil {
+	if err := l.Run(t.Context(), text("exit 0\n"+strings.Repeat("# unread\n", 1<<18)), nil); err != nil {
 		t.Error(err)
 	}
 	full := errors.New("disk full")
-	if err := l.Run(t.Context(), Script{Text: []byte("echo x")}, failingWriter{full}); !errors.Is(err, full) {
+	if err := l.Run(t.Context(), text("echo x"), failingWriter{full}); !errors.Is(err, full) {
 		t.Errorf("error %v", err)
 	}
 	if l.Stats().Execs != 4 {
@@ -40,10 +40,12 @@ func TestLocalRun(t *testing.T) {
 		t.Error(err)
 	}
 	var lost *LostError
-	if err := l.Run(t.Context(), Script{Text: []byte("true")}, nil); !errors.As(err, &lost) || lost.Started {
+	if err := l.Run(t.Context(), text("true"), nil); !errors.As(err, &lost) || lost.Started {
 		t.Errorf("error %v", err)
 	}
 }
+
+func text(s string) Script { return Script{Text: func() []byte { return []byte(s) }} }
 
 type failingWriter struct{ err error }
 
@@ -55,7 +57,7 @@ func TestLocalRunCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &notify{call: cancel}
 	begin := time.Now()
-	err := NewLocal("cp1").Run(ctx, Script{Text: []byte("sh -c 'echo $$ >" + pid + "; echo started; sleep 600'; true")}, out)
+	err := NewLocal("cp1").Run(ctx, text("sh -c 'echo $$ >"+pid+"; echo started; sleep 600'; true"), out)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "cp1") || time.Since(begin) > 10*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
@@ -63,7 +65,7 @@ func TestLocalRunCancel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := NewLocal("cp1").Run(t.Context(), Script{Text: []byte("i=0; while kill -0 " + strings.TrimSpace(string(data)) + " 2>/dev/null; do i=$((i+1)); [ $i -lt 100 ] || exit 1; sleep 0.05; done")}, nil); err != nil {
+	if err := NewLocal("cp1").Run(t.Context(), text("i=0; while kill -0 "+strings.TrimSpace(string(data))+" 2>/dev/null; do i=$((i+1)); [ $i -lt 100 ] || exit 1; sleep 0.05; done"), nil); err != nil {
 		t.Error("the child goes on")
 	}
 }
@@ -79,7 +81,7 @@ func (n *notify) Write(p []byte) (int, error) {
 func TestLocalRunDaemon(t *testing.T) {
 	var out bytes.Buffer
 	begin := time.Now()
-	if err := NewLocal("cp1").Run(t.Context(), Script{Text: []byte("sleep 30 & echo done")}, &out); err != nil || out.String() != "done\n" {
+	if err := NewLocal("cp1").Run(t.Context(), text("sleep 30 & echo done"), &out); err != nil || out.String() != "done\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 	if took := time.Since(begin); took > 20*time.Second {

@@ -13,7 +13,7 @@ import (
 // A neighbour can be connected to, and that is all.
 func TestNeighbour(t *testing.T) {
 	n := host.NewNeighbour("cp1")
-	if err := n.Run(t.Context(), host.Script{Text: []byte("exit 0")}, io.Discard); !errors.Is(err, host.ErrNeighbour) {
+	if err := n.Run(t.Context(), host.Script{Text: func() []byte { return []byte("exit 0") }}, io.Discard); !errors.Is(err, host.ErrNeighbour) {
 		t.Errorf("run: %v", err)
 	}
 	if err := n.Upload(t.Context(), t.TempDir()+"/file", strings.NewReader("x"), 1); !errors.Is(err, host.ErrNeighbour) {

@@ -46,7 +46,7 @@ type UnitState struct {
 }
 
 // Answers is everything a host said to one look. A question that was asked and has no
-// entry here was refused by ParseAnswers.
+// entry here was refused by Watcher.
 type Answers struct {
 	Files    map[string]FileState
 	Units    map[string]UnitState
@@ -82,7 +82,8 @@ func (a *Answers) Unit(name string) (UnitState, error) {
 func Pending(digest string) bool { return digest == pendingDigest }
 
 type parser struct {
-	marker string
+	look   *Look
+	kept   keeper
 	a      *Answers
 	facts  bytes.Buffer
 	unit   map[string]string
@@ -94,34 +95,47 @@ type parser struct {
 	noSysctl map[string]bool
 }
 
+// keeper has the pieces of an output that are kept, so that the output is not.
+type keeper struct{ pieces strings.Builder }
+
+func (k *keeper) keep(s string) string {
+	const room = 4 << 10
+	if k.pieces.Cap()-k.pieces.Len() < len(s) {
+		k.pieces = strings.Builder{} // what is in the full one stays
+		k.pieces.Grow(max(room, len(s)))
+	}
+	n := k.pieces.Len()
+	k.pieces.WriteString(s)
+	return k.pieces.String()[n:]
+}
+
+// path is the path of a file, in the words of the question.
+func (p *parser) path(said string) string {
+	if asked, ok := p.look.files[said]; ok {
+		return asked.Path
+	}
+	return p.kept.keep(said)
+}
+
 // stamp is the newest line that Install wrote about a path.
 type stamp struct{ file, installed, source string }
 
-// ParseAnswers reads what a probe script printed. Lines without the marker are noise
-// and skipped; a marked line that cannot be read, an asked question without an answer
-// and a missing end are ErrIncomplete.
-func ParseAnswers(marker string, probes []Probe, out []byte) (*Answers, error) {
-	p := &parser{marker: marker + " ", unit: map[string]string{}, stamps: map[string]stamp{}, noSysctl: map[string]bool{}, a: &Answers{
-		Files: make(map[string]FileState, len(probes)), Units: map[string]UnitState{}, Sysctls: map[string]string{},
-		Modules: map[string]bool{}, Reach: map[string]bool{}, Manifest: make(map[string]string, len(probes)),
+func newParser(l *Look) *parser {
+	size := len(l.files)
+	return &parser{look: l, unit: map[string]string{}, stamps: map[string]stamp{}, noSysctl: map[string]bool{}, a: &Answers{
+		Files: make(map[string]FileState, size), Units: map[string]UnitState{}, Sysctls: map[string]string{},
+		Modules: map[string]bool{}, Reach: map[string]bool{}, Manifest: make(map[string]string, size),
 	}}
-	mark := []byte(p.marker)
-	for line := range bytes.Lines(out) {
-		rest, ok := bytes.CutPrefix(line, mark)
-		if !ok {
-			continue
-		}
-		verb, arg, _ := strings.Cut(strings.TrimSuffix(strings.TrimSuffix(string(rest), "\n"), "\r"), " ")
-		if err := p.line(verb, arg); err != nil {
-			return nil, err
-		}
-	}
+}
+
+// whole is what was read, when all was.
+func (p *parser) whole() (*Answers, error) {
 	if !p.ended {
 		return nil, fmt.Errorf("%w: it does not end", ErrIncomplete)
 	}
 	p.applyStamps()
 	p.a.Facts = p.facts.Bytes()
-	return p.a, p.complete(newLook(probes))
+	return p.a, p.complete()
 }
 
 func (p *parser) line(verb, arg string) error {
@@ -130,7 +144,12 @@ func (p *parser) line(verb, arg string) error {
 		p.flushUnit()
 		p.ended = true
 	case "fact":
-		p.facts.WriteString(arg + "\n")
+		if p.facts.Cap() == 0 {
+			const usual = 6 << 10
+			p.facts.Grow(usual)
+		}
+		p.facts.WriteString(arg)
+		p.facts.WriteByte('\n')
 	case "cached":
 		p.a.Cached = true
 	case "nomanifest":
@@ -138,22 +157,18 @@ func (p *parser) line(verb, arg string) error {
 	case "manifest":
 		p.saidMf = true
 		if id, digest, ok := strings.Cut(arg, "\t"); ok {
-			if digest == "" {
-				delete(p.a.Manifest, id)
-			} else {
-				p.a.Manifest[id] = digest
-			}
+			p.manifest(id, digest)
 		}
 	case "absent":
-		p.a.Files[arg] = FileState{}
+		p.a.Files[p.path(arg)] = FileState{}
 	case "unit":
 		p.unitLine(arg)
 	case "started":
 		p.flushUnit()
 		name, digest, _ := strings.Cut(arg, " ")
 		u := p.a.Units[name]
-		u.Started = digest
-		p.a.Units[name] = u
+		u.Started = p.kept.keep(digest)
+		p.a.Units[p.kept.keep(name)] = u
 	case "sysctl":
 		path, value, _ := strings.Cut(arg, ":")
 		p.a.Sysctls[sysctlKey(path)] = strings.Join(strings.Fields(value), " ")
@@ -161,21 +176,37 @@ func (p *parser) line(verb, arg string) error {
 		p.noSysctl[sysctlKey(arg)] = true
 	case "module":
 		name, yes, _ := strings.Cut(arg, " ")
-		p.a.Modules[name] = yes == "yes"
+		p.a.Modules[p.kept.keep(name)] = yes == "yes"
 	case "reach":
 		yes, url, _ := strings.Cut(arg, " ")
-		p.a.Reach[url] = yes == "yes"
+		p.a.Reach[p.kept.keep(url)] = yes == "yes"
 	case "swaps":
 		p.swaps = true
 	case "swap":
-		p.a.Swaps = append(p.a.Swaps, arg)
+		p.a.Swaps = append(p.a.Swaps, p.kept.keep(arg))
 	case "stamp":
 		p.stampLine(arg)
-	case "start", "done", "fail": // progress of an act that this look follows
 	default:
 		return p.fileLine(verb, arg)
 	}
 	return nil
+}
+
+// manifest takes a line of the manifest: the last one about a resource counts.
+func (p *parser) manifest(id, digest string) {
+	switch _, known := p.a.Manifest[id]; {
+	case digest == "":
+		delete(p.a.Manifest, id)
+		return
+	case !known:
+		id = p.kept.keep(id)
+	}
+	if digest == pendingDigest {
+		digest = pendingDigest // most are followed by another line
+	} else {
+		digest = p.kept.keep(digest)
+	}
+	p.a.Manifest[id] = digest
 }
 
 // fileLine reads a line about a file: each names a path that was said to be there.
@@ -185,11 +216,11 @@ func (p *parser) fileLine(verb, arg string) error {
 		return p.stat(arg, verb == "target")
 	case "link":
 		path, target, ok := strings.Cut(arg, " ")
-		return p.onFile(path, ok, func(f *FileState) { f.Link = target })
+		return p.onFile(path, ok, func(f *FileState) { f.Link = p.kept.keep(target) })
 	case "sum":
 		sum, path, ok := strings.Cut(arg, " ")
 		ok = ok && len(sum) == 2*sha256.Size
-		return p.onFile(path, ok, func(f *FileState) { f.SHA256 = sum })
+		return p.onFile(path, ok, func(f *FileState) { f.SHA256 = p.kept.keep(sum) })
 	case "body":
 		return p.body(arg)
 	}
@@ -225,7 +256,7 @@ func (p *parser) stat(arg string, follow bool) error {
 	if follow {
 		f.Link = p.a.Files[fields[6]].Link
 	}
-	p.a.Files[fields[6]] = f
+	p.a.Files[p.path(fields[6])] = f
 	return nil
 }
 
@@ -235,7 +266,7 @@ func (p *parser) stampLine(arg string) {
 	if len(fields) != 6 {
 		return // a line torn by a power cut: the file is then hashed, nothing is lost
 	}
-	p.stamps[fields[3]] = stamp{file: strings.Join(fields[:3], " "), installed: fields[4], source: fields[5]}
+	p.stamps[fields[3]] = stamp{file: strings.Join(fields[:3], " "), installed: p.kept.keep(fields[4]), source: p.kept.keep(fields[5])}
 }
 
 // applyStamps fills in what Install recorded, and trusts its digest for a file whose
@@ -300,7 +331,7 @@ func (p *parser) unitLine(arg string) {
 		return
 	}
 	key, value, _ := strings.Cut(arg, "=")
-	p.unit[key] = value
+	p.unit[key] = p.kept.keep(value)
 }
 
 func (p *parser) flushUnit() {
@@ -314,7 +345,8 @@ func (p *parser) flushUnit() {
 }
 
 // complete refuses a look in which a question was left unanswered.
-func (p *parser) complete(l look) error {
+func (p *parser) complete() error {
+	l := p.look
 	if !p.saidMf {
 		return fmt.Errorf("%w: nothing said of the manifest", ErrIncomplete)
 	}

@@ -410,7 +410,7 @@ func (sc scenario) run(t *testing.T, shell shtest.Shell) {
 	for i := range times {
 		tasks := []sh.Task{{ID: "t", Steps: sc.steps}}
 		_, err := h.Run(tasks, -1)
-		code, out, stderr := run(t, r, sh.RenderTasks(marker, tasks, sc.probes))
+		code, out, stderr := run(t, r, sh.RenderTasks(marker, tasks, sh.NewLook(sc.probes)))
 		if failed := code != 0; failed != sc.fails || (err != nil) != sc.fails {
 			t.Fatalf("round %d: the script ended with %d (%s), the host in memory with %v", i+1, code, stderr, err)
 		}
@@ -424,7 +424,7 @@ func (sc scenario) run(t *testing.T, shell shtest.Shell) {
 			compareAnswers(t, look(t, r, sc.probes), h.Answer(sc.probes))
 			return
 		}
-		answers, err := sh.ParseAnswers(marker, sc.probes, []byte(out))
+		answers, err := parseAnswers(marker, sh.NewLook(sc.probes), out)
 		if err != nil {
 			t.Fatalf("round %d: %v\n%s", i+1, err, out)
 		}
@@ -445,11 +445,11 @@ func run(t *testing.T, r *shtest.Root, script []byte) (code int, stdout, stderr 
 
 func look(t *testing.T, r *shtest.Root, probes []sh.Probe) *sh.Answers {
 	t.Helper()
-	code, out, stderr := run(t, r, sh.RenderProbes(marker, probes))
+	code, out, stderr := run(t, r, sh.RenderProbes(marker, sh.NewLook(probes)))
 	if code != 0 || stderr != "" {
 		t.Fatalf("a look ended with %d: %s", code, stderr)
 	}
-	answers, err := sh.ParseAnswers(marker, probes, []byte(out))
+	answers, err := parseAnswers(marker, sh.NewLook(probes), out)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -476,7 +476,7 @@ func compareAnswers(t *testing.T, got, want *sh.Answers) {
 
 // Example output for a reader: what one look at one file is made of.
 func ExampleRenderProbes() {
-	script := string(sh.RenderProbes("MARK", []sh.Probe{sh.SwapProbe{}}))
+	script := string(sh.RenderProbes("MARK", sh.NewLook([]sh.Probe{sh.SwapProbe{}})))
 	fmt.Println(strings.Count(script, "\n") > 0, strings.HasSuffix(script, "}\nkw_main </dev/null\n"))
 	// Output: true true
 }

@@ -75,10 +75,10 @@ func TestFetch(t *testing.T) {
 					}
 					probes := []sh.Probe{sh.ReachProbe{URL: tc.url}}
 					var out bytes.Buffer
-					if code, stderr, err := r.RunWith(t.Context(), o, sh.RenderProbes(marker, probes), &out); err != nil || code != 0 {
+					if code, stderr, err := r.RunWith(t.Context(), o, sh.RenderProbes(marker, sh.NewLook(probes)), &out); err != nil || code != 0 {
 						t.Fatalf("a look ended with %d, %v: %s", code, err, stderr)
 					}
-					answers, err := sh.ParseAnswers(marker, probes, out.Bytes())
+					answers, err := parseAnswers(marker, sh.NewLook(probes), out.String())
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -90,7 +90,7 @@ func TestFetch(t *testing.T) {
 					tasks := []sh.Task{{ID: "fetch", Steps: []sh.Step{sh.Fetch{URL: tc.url, SHA256: sum}}}}
 					_, failed := h.Run(tasks, -1)
 					for range 2 { // what is in the cache is not fetched again
-						code, stderr, err := r.RunWith(t.Context(), o, sh.RenderTasks(marker, tasks, nil), nil)
+						code, stderr, err := r.RunWith(t.Context(), o, sh.RenderTasks(marker, tasks, sh.NewLook(nil)), nil)
 						if err != nil || (code == 0) != tc.works || (failed == nil) != tc.works {
 							t.Fatalf("ended with %d, %v: %s; the host in memory with %v", code, err, stderr, failed)
 						}

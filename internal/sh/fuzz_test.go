@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"kubewright/internal/sh"
 )
@@ -24,7 +25,7 @@ func FuzzRenderTasks(f *testing.F) {
 			t.Skip("a NUL byte cannot be part of a script")
 		}
 		compareScripts(t, hostile, func(s string) []byte {
-			return sh.RenderTasks(marker, tasksNaming(s), probesNaming(s))
+			return sh.RenderTasks(marker, tasksNaming(s), sh.NewLook(probesNaming(s)))
 		})
 	})
 }
@@ -215,15 +216,20 @@ func FuzzLockAnswer(f *testing.F) {
 	})
 }
 
-// Progress does not depend on how the stream is cut into writes, and nothing of it is lost.
+// Progress and answers do not depend on how the stream is cut into writes.
 func FuzzWatcher(f *testing.F) {
 	f.Add([]byte(marker+" start 0\nnoise\n"+marker+" done 0\n"+marker+" fail 1\n"+marker+" start"), []byte{1, 7, 30})
 	f.Add([]byte("x"+marker+" start 0\n"+marker+" start -1\n"+marker+" start 99999999999999999999\n"+marker+" start 1 2\n"), []byte{0})
 	f.Add([]byte("\n\n\r\n"+marker+" done 3\r\n"), []byte{})
+	f.Add([]byte(marker+" absent /a\n"+marker+" manifest a\tb\n"+marker+" fact x y\n"+marker+" swaps\n"+marker+" end"), []byte{3, 1})
 	f.Fuzz(func(t *testing.T, stream, cuts []byte) {
-		watch := func(sizes []byte) ([]sh.Progress, []byte) {
-			var got []sh.Progress
-			w := sh.NewWatcher(marker, func(p sh.Progress) { got = append(got, p) })
+		type outcome struct {
+			Progress []sh.Progress
+			Answers  *sh.Answers
+			Err      string
+		}
+		watch := func(sizes []byte) (got outcome) {
+			w := sh.NewWatcher(marker, sh.NewLook(nil), func(p sh.Progress) { got.Progress = append(got.Progress, p) })
 			rest := stream
 			for _, size := range sizes {
 				n := min(int(size), len(rest))
@@ -235,15 +241,16 @@ func FuzzWatcher(f *testing.F) {
 			if written, err := w.Write(rest); written != len(rest) || err != nil {
 				t.Fatalf("Write = %d, %v", written, err)
 			}
-			return got, w.Bytes()
+			var err error
+			if got.Answers, err = w.Answers(); err != nil {
+				got.Err = err.Error()
+			}
+			return got
 		}
-		whole, kept := watch(nil)
-		if !bytes.Equal(kept, stream) {
-			t.Fatalf("of %q it keeps %q", stream, kept)
-		}
+		all := watch(nil)
+		whole := all.Progress
 		for _, sizes := range [][]byte{cuts, bytes.Repeat([]byte{1}, len(stream))} {
-			got, kept := watch(sizes)
-			if diff := cmp.Diff(whole, got); diff != "" || !bytes.Equal(kept, stream) {
+			if diff := cmp.Diff(all, watch(sizes), cmpopts.IgnoreUnexported(sh.FileState{})); diff != "" {
 				t.Fatalf("in writes of %v bytes (-in one +so):\n%s", sizes, diff)
 			}
 		}

@@ -38,7 +38,7 @@ func TestHostileNames(t *testing.T) {
 				sh.Symlink{Path: "/opt/links/" + name, Target: name}, sh.Record{ID: "file:" + p, Digest: "d"},
 			}}}
 			probes := []sh.Probe{file(p), sh.FileProbe{Path: "/opt/links/" + name}, sh.FileProbe{Path: "/opt/absent/" + name}}
-			code, out, stderr := run(t, r, sh.RenderTasks(marker, tasks, probes))
+			code, out, stderr := run(t, r, sh.RenderTasks(marker, tasks, sh.NewLook(probes)))
 			if code != 0 {
 				t.Errorf("%q: the script ended with %d: %s", name, code, stderr)
 				continue
@@ -49,7 +49,7 @@ func TestHostileNames(t *testing.T) {
 			if target, err := os.Readlink(r.Path("/opt/links/") + "/" + name); target != name {
 				t.Errorf("%q: the link points at %q, %v", name, target, err)
 			}
-			a, err := sh.ParseAnswers(marker, probes, []byte(out))
+			a, err := parseAnswers(marker, sh.NewLook(probes), out)
 			switch {
 			case errors.Is(err, sh.ErrIncomplete) && strings.ContainsAny(name, " \t\n\\|"):
 			case err != nil:
@@ -75,7 +75,7 @@ func TestHostileNamesInATree(t *testing.T) {
 		r.Write("/etc/keep", "somebody else's")
 		perform := func(steps ...sh.Step) {
 			t.Helper()
-			if code, _, stderr := run(t, r, sh.RenderTasks(marker, []sh.Task{{ID: "t", Steps: steps}}, nil)); code != 0 {
+			if code, _, stderr := run(t, r, sh.RenderTasks(marker, []sh.Task{{ID: "t", Steps: steps}}, sh.NewLook(nil))); code != 0 {
 				t.Fatalf("the script ended with %d: %s", code, stderr)
 			}
 		}
@@ -120,7 +120,7 @@ func TestUmask(t *testing.T) {
 			if _, err := h.Run(tasks, -1); err != nil {
 				t.Fatal(err)
 			}
-			code, stderr, err := r.RunWith(t.Context(), shtest.Options{Umask: umask}, sh.RenderTasks(marker, tasks, nil), nil)
+			code, stderr, err := r.RunWith(t.Context(), shtest.Options{Umask: umask}, sh.RenderTasks(marker, tasks, sh.NewLook(nil)), nil)
 			if err != nil || code != 0 {
 				t.Fatalf("umask %s: status %d, %v: %s", umask, code, err, stderr)
 			}
@@ -141,7 +141,7 @@ func TestCutScriptRunsNothing(t *testing.T) {
 			sh.Intend{ID: "x"}, sh.WriteFile{Path: "/etc/x", Mode: 0o600, Owner: "root:root", Content: bytes.Repeat([]byte("0123456789\n"), 500)},
 			sh.SwapOff{}, sh.Remove{Path: "/etc/passwd"}, sh.Record{ID: "x", Digest: "d"},
 		}}}
-		script := sh.RenderTasks(marker, tasks, []sh.Probe{file("/etc/x")})
+		script := sh.RenderTasks(marker, tasks, sh.NewLook([]sh.Probe{file("/etc/x")}))
 		const call = "kw_main </dev/null\n"
 		if !bytes.HasSuffix(script, []byte("\n}\n"+call)) {
 			t.Fatalf("the script ends with %q", script[len(script)-40:])
@@ -200,21 +200,21 @@ func TestNoisyCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 		var progress []string
-		w := sh.NewWatcher(marker, func(p sh.Progress) { progress = append(progress, fmt.Sprint(p.State, p.Index)) })
-		if code, stderr, err := r.Run(t.Context(), sh.RenderTasks(marker, tasks, probes), w); err != nil || code != 0 {
+		w := sh.NewWatcher(marker, sh.NewLook(probes), func(p sh.Progress) { progress = append(progress, fmt.Sprint(p.State, p.Index)) })
+		if code, stderr, err := r.Run(t.Context(), sh.RenderTasks(marker, tasks, sh.NewLook(probes)), w); err != nil || code != 0 {
 			t.Fatalf("status %d, %v: %s", code, err, stderr)
 		}
 		if diff := cmp.Diff([]string{"start0", "done0", "start1", "done1"}, progress); diff != "" {
 			t.Errorf("progress (-want +got):\n%s", diff)
 		}
-		answers, err := sh.ParseAnswers(marker, probes, w.Bytes())
+		answers, err := w.Answers()
 		if err != nil {
-			t.Fatalf("%v\n%s", err, w.Bytes())
+			t.Fatal(err)
 		}
 		compareAnswers(t, answers, h.Answer(probes))
 
 		r.Command("modprobe", "#!/bin/sh\nprintf 'why it failed'; exit 1\n")
-		code, out, stderr := run(t, r, sh.RenderTasks(marker, []sh.Task{{ID: "m", Steps: []sh.Step{sh.LoadModule{Name: "m"}}}}, nil))
+		code, out, stderr := run(t, r, sh.RenderTasks(marker, []sh.Task{{ID: "m", Steps: []sh.Step{sh.LoadModule{Name: "m"}}}}, sh.NewLook(nil)))
 		if code != 8 || !strings.Contains(out, "\n"+marker+" fail 0\n") && !strings.HasPrefix(out, marker+" fail 0\n") || !strings.Contains(stderr, "why it failed") {
 			t.Errorf("a failure with its reason on standard output: status %d, stdout %q, stderr %q", code, out, stderr)
 		}
@@ -256,12 +256,12 @@ func TestDiskFull(t *testing.T) {
 				r.Load(h)
 				const after = "kwafter"
 				probes := []sh.Probe{file("/opt/full/x"), file("/opt/full/.x.kw-tmp"), file("/opt/full/tool"), file("/opt/full/.tool.kw-tmp")}
-				script := append(sh.RenderTasks(marker, []sh.Task{{ID: "t", Steps: tc.steps}}, nil), sh.RenderProbes(after, probes)...)
+				script := append(sh.RenderTasks(marker, []sh.Task{{ID: "t", Steps: tc.steps}}, sh.NewLook(nil)), sh.RenderProbes(after, sh.NewLook(probes))...)
 				var out bytes.Buffer
 				if _, stderr, err := r.RunWith(t.Context(), shtest.Options{Mounts: tc.mounts}, script, &out); err != nil {
 					t.Fatalf("%v: %s", err, stderr)
 				}
-				a, err := sh.ParseAnswers(after, probes, out.Bytes())
+				a, err := parseAnswers(after, sh.NewLook(probes), out.String())
 				if err != nil {
 					t.Fatalf("%v\n%.2000s", err, out.String())
 				}
@@ -414,7 +414,7 @@ func TestOneActAtATime(t *testing.T) {
 		var acts sync.WaitGroup
 		for range 3 {
 			acts.Go(func() {
-				code, stderr, err := r.Run(t.Context(), sh.RenderTasks(marker, []sh.Task{{ID: "m", Steps: []sh.Step{sh.LoadModule{Name: "m"}}}}, nil), nil)
+				code, stderr, err := r.Run(t.Context(), sh.RenderTasks(marker, []sh.Task{{ID: "m", Steps: []sh.Step{sh.LoadModule{Name: "m"}}}}, sh.NewLook(nil)), nil)
 				if err != nil || code != 0 {
 					t.Errorf("status %d, %v: %s", code, err, stderr)
 				}

@@ -1,6 +1,7 @@
 package sh
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,9 +51,10 @@ func (SwapProbe) probe()   {}
 func (ReachProbe) probe()  {}
 func (FactsProbe) probe()  {}
 
-// look is a set of probes, merged by kind so that each kind costs a constant number of
-// processes on the host.
-type look struct {
+// Look is a set of probes, merged by kind so that each kind costs a constant number of
+// processes on the host, and the part of a script that asks them. It does not change once it is made, so hosts
+// that are asked the same share it.
+type Look struct {
 	files   map[string]FileProbe
 	units   map[string]bool
 	sysctls map[string]bool
@@ -60,10 +62,12 @@ type look struct {
 	urls    map[string]bool
 	swap    bool
 	facts   string
+	script  string
 }
 
-func newLook(probes []Probe) look {
-	l := look{
+// NewLook merges probes.
+func NewLook(probes []Probe) *Look {
+	l := &Look{
 		files: make(map[string]FileProbe, len(probes)), units: map[string]bool{},
 		sysctls: map[string]bool{}, modules: map[string]bool{}, urls: map[string]bool{},
 	}
@@ -85,11 +89,12 @@ func newLook(probes []Probe) look {
 			l.facts = p.Script
 		}
 	}
+	l.script = l.render()
 	return l
 }
 
 // addFile merges two questions about one path: the wider one is asked.
-func (l look) addFile(p FileProbe) {
+func (l *Look) addFile(p FileProbe) {
 	if old, ok := l.files[p.Path]; ok {
 		p.Content = p.Content || old.Content
 		p.Secret = p.Secret || old.Secret
@@ -102,23 +107,27 @@ func (l look) addFile(p FileProbe) {
 	l.files[p.Path] = p
 }
 
-// Covers tells whether every probe of want is answered by asking have: the engine looks
+// Covers tells whether the look asks all that probes ask: the engine looks
 // a second time only when facts brought up a question that was not asked.
-func Covers(have, want []Probe) bool {
-	h, w := newLook(have), newLook(want)
-	for path, p := range w.files {
-		got, ok := h.files[path]
-		if !ok || (p.Content && !got.Content) || (p.Follow && !got.Follow) {
-			return false
+func (l *Look) Covers(probes []Probe) bool {
+	for _, p := range probes {
+		covered := true
+		switch p := p.(type) {
+		case FileProbe:
+			asked, ok := l.files[p.Path]
+			covered = ok && (asked.Content || !p.Content) && (asked.Follow || !p.Follow)
+		case UnitProbe:
+			covered = l.units[p.Name]
+		case SysctlProbe:
+			covered = l.sysctls[p.Key]
+		case ModuleProbe:
+			covered = l.modules[p.Name]
+		case SwapProbe:
+			covered = l.swap
+		case ReachProbe:
+			covered = l.urls[p.URL]
 		}
-	}
-	return subset(w.units, h.units) && subset(w.sysctls, h.sysctls) &&
-		subset(w.modules, h.modules) && subset(w.urls, h.urls) && (!w.swap || h.swap)
-}
-
-func subset(small, big map[string]bool) bool {
-	for k := range small {
-		if !big[k] {
+		if !covered {
 			return false
 		}
 	}
@@ -136,67 +145,65 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // RenderProbes makes the script that asks all probes, and always for the manifest.
 // The marker must be random per run and made of letters and digits.
-func RenderProbes(marker string, probes []Probe) []byte {
-	var b strings.Builder
-	l := newLook(probes)
-	b.Grow(l.size())
+func RenderProbes(marker string, l *Look) []byte {
+	var b bytes.Buffer
+	b.Grow(len(l.script) + frame)
 	open(&b, marker)
-	l.render(&b)
+	b.WriteString(l.script)
 	closeScript(&b)
-	return []byte(b.String())
+	return b.Bytes()
 }
+
+// frame is more than what opens and closes a script takes.
+const frame = 256
 
 // RenderSettledProbes is RenderProbes for a host on which an act was cut short: it waits until that
 // has come to its end, since what it finds half done would be taken for the outcome.
-func RenderSettledProbes(marker string, probes []Probe) []byte {
-	var b strings.Builder
+func RenderSettledProbes(marker string, l *Look) []byte {
+	var b bytes.Buffer
 	open(&b, marker)
 	b.WriteString(runDir)
 	b.WriteString(oneAct)
-	newLook(probes).render(&b)
+	b.WriteString(l.script)
 	closeScript(&b)
-	return []byte(b.String())
-}
-
-// size is about how many bytes the script has.
-func (l look) size() int {
-	const around, each = 4 << 10, 192
-	return around + len(l.facts) + each*(len(l.files)+len(l.units)+len(l.sysctls)+len(l.modules)+len(l.urls))
+	return b.Bytes()
 }
 
 // open starts the one compound command that a whole script is.
-func open(b *strings.Builder, marker string) {
+func open(b *bytes.Buffer, marker string) {
 	fmt.Fprintf(b, "kw_main() {\numask 077\nM=%s\nSTOP=\n", Quote(marker))
 }
 
 // closeScript ends the compound command and calls it: the last bytes of the stream.
 // Standard input of everything inside is /dev/null, since ours is the script itself.
-func closeScript(b *strings.Builder) {
+func closeScript(b *bytes.Buffer) {
 	b.WriteString("printf '%s end\\n' \"$M\"\n}\nkw_main </dev/null\n")
 }
 
 // render writes the questions. A file that is shown line by line may lack the end of its
 // last one, which must not run into the next answer: hence the empty lines.
-func (l look) render(b *strings.Builder) {
+func (l *Look) render() string {
+	var b strings.Builder
 	if l.facts != "" {
-		fmt.Fprintf(b, "kw_facts() {\n%s\n}\nkw_facts | sed \"s/^/$M fact /\"\n", l.facts)
+		fmt.Fprintf(&b, "kw_facts() {\n%s\n}\nkw_facts | sed \"s/^/$M fact /\"\n", l.facts)
 	}
-	fmt.Fprintf(b, "if [ -s %[1]s ]; then sed \"s/^/$M manifest /\" %[1]s || return 9; echo; else echo \"$M nomanifest\"; fi\n", ManifestPath)
-	fmt.Fprintf(b, "[ ! -d %s ] || echo \"$M cached\"\n", CacheDir)
-	l.renderFiles(b)
-	l.renderUnits(b)
-	l.renderSysctls(b)
+	fmt.Fprintf(&b, "if [ -s %[1]s ]; then sed \"s/^/$M manifest /\" %[1]s || return 9; echo; else echo \"$M nomanifest\"; fi\n", ManifestPath)
+	fmt.Fprintf(&b, "[ ! -d %s ] || echo \"$M cached\"\n", CacheDir)
+	l.renderFiles(&b)
+	l.renderUnits(&b)
+	l.renderSysctls(&b)
 	for _, name := range sortedKeys(l.modules) {
-		fmt.Fprintf(b, "if %[1]s; then echo \"$M module\" %[2]s yes; else echo \"$M module\" %[2]s no; fi\n", moduleTest(name), Quote(name))
+		fmt.Fprintf(&b, "if %[1]s; then echo \"$M module\" %[2]s yes; else echo \"$M module\" %[2]s no; fi\n", moduleTest(name), Quote(name))
 	}
-	l.renderReach(b)
+	l.renderReach(&b)
 	if l.swap {
 		b.WriteString("echo \"$M swaps\"; while read -r dev rest; do case $dev in Filename) ;; *) echo \"$M swap $dev\" ;; esac; done < /proc/swaps\n")
 	}
+	return b.String()
 }
 
 // renderReach asks for all URLs at once: where packets are dropped, each takes its full time.
-func (l look) renderReach(b *strings.Builder) {
+func (l *Look) renderReach(b *strings.Builder) {
 	if len(l.urls) == 0 {
 		return
 	}
@@ -209,7 +216,7 @@ func (l look) renderReach(b *strings.Builder) {
 
 // renderSysctls asks for all kernel parameters with one grep(1). The shell's own read is
 // no good here: dash reads byte by byte, and /proc/sys answers the first byte only.
-func (l look) renderSysctls(b *strings.Builder) {
+func (l *Look) renderSysctls(b *strings.Builder) {
 	if len(l.sysctls) == 0 {
 		return
 	}
@@ -246,7 +253,7 @@ func moduleTest(name string) string {
 // renderFiles asks about all files with one stat(1), one sha256sum(1) and a base64(1)
 // per file whose bytes are wanted. What is absent is said to be, so that silence is
 // never mistaken for absence. Some shells' echo reads backslashes, printf does not.
-func (l look) renderFiles(b *strings.Builder) {
+func (l *Look) renderFiles(b *strings.Builder) {
 	if len(l.files) == 0 {
 		return
 	}
@@ -305,7 +312,7 @@ func delimited(words []string) string {
 }
 
 // renderUnits asks for all units with one systemctl call.
-func (l look) renderUnits(b *strings.Builder) {
+func (l *Look) renderUnits(b *strings.Builder) {
 	if len(l.units) == 0 {
 		return
 	}

@@ -1,6 +1,7 @@
 package sh
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -30,7 +31,7 @@ kw_connect() { timeout %d bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1; }
 // sockets, and has a program for each connection that does nothing. Unless the run holds the host's
 // lock (locked), a host that another run is at work on is left alone.
 func RenderListen(marker string, endpoints []Endpoint, locked bool) []byte {
-	var b strings.Builder
+	var b bytes.Buffer
 	open(&b, marker)
 	fmt.Fprintf(&b, reachMeans, "systemd-socket-activate flock", connectSeconds)
 	b.WriteString("trap '' PIPE\npids=\n")
@@ -51,7 +52,7 @@ func RenderListen(marker string, endpoints []Endpoint, locked bool) []byte {
 	}
 	fmt.Fprintf(&b, "n=0\nwhile [ $n -lt %d ] && echo \"$M listening\" 2>/dev/null; do n=$((n+1)); sleep 1; done\nkill $pids 2>/dev/null\n", listenSeconds)
 	closeScript(&b)
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // kernelAddr is an address as /proc/net/tcp and its like list it: 32-bit words in hex, each in the
@@ -69,7 +70,7 @@ func kernelAddr(addr netip.Addr) string {
 // Datagrams carry from, a name; whether they arrive is for the listener to say, which has the same
 // marker.
 func RenderReach(marker, from string, endpoints []Endpoint) []byte {
-	var b strings.Builder
+	var b bytes.Buffer
 	open(&b, marker)
 	fmt.Fprintf(&b, reachMeans, "sleep", connectSeconds)
 	var datagrams []string
@@ -85,7 +86,7 @@ func RenderReach(marker, from string, endpoints []Endpoint) []byte {
 	}
 	b.WriteString("wait\n")
 	closeScript(&b)
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // Reached is what a script of RenderListen or RenderReach has said so far.

@@ -61,7 +61,7 @@ func TestReplaced(t *testing.T) {
 					impatient(t, tasks)
 				}
 				var out bytes.Buffer
-				code, stderr, err := r.Run(t.Context(), sh.RenderTasks(marker, tasks, nil), &out)
+				code, stderr, err := r.Run(t.Context(), sh.RenderTasks(marker, tasks, sh.NewLook(nil)), &out)
 				if err != nil || code != test.want || !strings.Contains(string(stderr), test.says) || (test.says == "" && len(stderr) > 0) {
 					t.Errorf("%v, status %d, want %d; it said %q, want %q", err, code, test.want, stderr, test.says)
 				}

@@ -75,7 +75,7 @@ func stopPods(t *testing.T, shell shtest.Shell, shims ...shim) (ended []bool) {
 		o.Mounts += `mount --bind /proc/` + s.pid + ` "$1/proc/` + s.pid + `"` + "\n"
 	}
 	var out bytes.Buffer
-	code, stderr, err := r.RunWith(t.Context(), o, sh.RenderTasks(marker, []sh.Task{{ID: "workloads", Steps: []sh.Step{sh.StopPods{}}}}, nil), &out)
+	code, stderr, err := r.RunWith(t.Context(), o, sh.RenderTasks(marker, []sh.Task{{ID: "workloads", Steps: []sh.Step{sh.StopPods{}}}}, sh.NewLook(nil)), &out)
 	if err != nil || code != 0 || len(stderr) > 0 {
 		t.Errorf("%v, status %d; it said %q", err, code, stderr)
 	}

@@ -1,6 +1,7 @@
 package sh
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -193,8 +194,10 @@ func Replaced(tasks []Task) []Task {
 //
 // Losing the connection cuts no step: the script outlives it to the end of the task at work,
 // whose progress then finds no reader. TERM does the same, with exit status StoppedStatus.
-func RenderTasks(marker string, tasks []Task, verify []Probe) []byte {
-	var b strings.Builder
+func RenderTasks(marker string, tasks []Task, verify *Look) []byte {
+	const each = 1 << 10 // that the steps of a task take
+	var b bytes.Buffer
+	b.Grow(frame + len(prelude) + each*len(tasks) + len(verify.script))
 	open(&b, marker)
 	b.WriteString(prelude)
 	b.WriteString(stateDir)
@@ -211,9 +214,9 @@ func RenderTasks(marker string, tasks []Task, verify []Probe) []byte {
 		}
 		fmt.Fprintf(&b, ":\n}; } >&2 || { kw_go fail %d || return %d; return 8; }\nkw_go done %d || return %d\n", i, StoppedStatus, i, StoppedStatus)
 	}
-	newLook(verify).render(&b)
+	b.WriteString(verify.script)
 	closeScript(&b)
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // commLength is how much of its name the kernel keeps of a process (TASK_COMM_LEN, proc(5)).

@@ -31,7 +31,7 @@ func startSlowAct(t *testing.T, shell shtest.Shell) slowAct {
 	a.root.Command("modprobe", "#!/bin/sh\necho begin $1 >> /fake.state/log; sleep 1.5; echo noise; echo end $1 >> /fake.state/log\n")
 	tasks := []sh.Task{{ID: "m", Steps: []sh.Step{sh.LoadModule{Name: "m"}}}, {ID: "n", Steps: []sh.Step{sh.LoadModule{Name: "n"}}}}
 	go func() {
-		code, stderr, err := a.root.Run(t.Context(), sh.RenderTasks(marker, tasks, nil), writer)
+		code, stderr, err := a.root.Run(t.Context(), sh.RenderTasks(marker, tasks, sh.NewLook(nil)), writer)
 		_ = writer.Close()
 		if err != nil {
 			t.Errorf("%v: %s", err, stderr)

@@ -13,53 +13,77 @@ type Progress struct {
 	State string // start, done, fail
 }
 
-// Watcher collects the output of a script and reports progress while it comes in. It is
-// the stdout of one exec and is used by one goroutine.
+// Watcher reads the output of a script while it comes in: it reports progress, and takes the answers to a look. Of
+// the output itself nothing is kept, since many hosts answer at once. It is the stdout of one exec and is used
+// by one goroutine.
 type Watcher struct {
 	marker string
 	on     func(Progress)
-	out    bytes.Buffer
-	line   []byte
+	look   *Look
+	parser *parser // nil before the first answer: an act may take long
+	err    error   // of the first line that could not be read
+	begun  []byte  // a line that has not ended
 }
 
 // NewWatcher reports each progress line to on, which may be nil.
-func NewWatcher(marker string, on func(Progress)) *Watcher {
-	return &Watcher{marker: marker + " ", on: on}
+func NewWatcher(marker string, l *Look, on func(Progress)) *Watcher {
+	return &Watcher{marker: marker + " ", look: l, on: on}
 }
 
 // Write implements io.Writer; it never fails.
 func (w *Watcher) Write(p []byte) (int, error) {
-	w.out.Write(p)
-	if w.on == nil {
+	whole := bytes.LastIndexByte(p, '\n') + 1
+	if whole == 0 {
+		w.begun = append(w.begun, p...)
 		return len(p), nil
 	}
-	w.line = append(w.line, p...)
-	for {
-		i := bytes.IndexByte(w.line, '\n')
-		if i < 0 {
-			return len(p), nil
-		}
-		w.report(string(w.line[:i]))
-		w.line = w.line[i+1:]
+	first := 0
+	if len(w.begun) > 0 {
+		first = bytes.IndexByte(p, '\n') + 1
+		w.line(string(append(w.begun, p[:first]...)))
 	}
+	for line := range strings.Lines(string(p[first:whole])) {
+		w.line(line)
+	}
+	w.begun = append(w.begun[:0], p[whole:]...)
+	return len(p), nil
 }
 
-func (w *Watcher) report(line string) {
+func (w *Watcher) line(line string) {
 	rest, ok := strings.CutPrefix(line, w.marker)
-	if !ok {
+	if !ok || w.err != nil {
 		return
 	}
-	state, index, _ := strings.Cut(rest, " ")
-	switch state {
+	verb, arg, _ := strings.Cut(strings.TrimSuffix(strings.TrimSuffix(rest, "\n"), "\r"), " ")
+	switch verb {
 	case "start", "done", "fail":
-		if i, err := strconv.Atoi(index); err == nil {
-			w.on(Progress{Index: i, State: state})
+		if i, err := strconv.Atoi(arg); err == nil && w.on != nil {
+			w.on(Progress{Index: i, State: verb})
 		}
+	default:
+		w.err = w.answers().line(verb, arg)
 	}
 }
 
-// Bytes is all that was written so far.
-func (w *Watcher) Bytes() []byte { return w.out.Bytes() }
+// Answers are those to the look, when the output has ended. Lines without the marker are noise
+// and skipped; a marked line that cannot be read, an asked question without an answer
+// and a missing end are ErrIncomplete.
+func (w *Watcher) Answers() (*Answers, error) {
+	w.on = nil // a line that was cut is no progress
+	w.line(string(w.begun))
+	w.begun = nil
+	if w.err != nil {
+		return nil, w.err
+	}
+	return w.answers().whole()
+}
+
+func (w *Watcher) answers() *parser {
+	if w.parser == nil {
+		w.parser = newParser(w.look)
+	}
+	return w.parser
+}
 
 // LockRequest says how a lock is asked for.
 type LockRequest struct {
@@ -79,7 +103,7 @@ type LockRequest struct {
 // few seconds more, which are waited for; and so are the last steps of its act.
 // Exit status LockedStatus: somebody else has it.
 func RenderLock(marker string, request LockRequest) []byte {
-	var b strings.Builder
+	var b bytes.Buffer
 	open(&b, marker)
 	b.WriteString(runDir)
 	holder := Quote(strings.Join(strings.Fields(request.Holder), " "))
@@ -105,7 +129,7 @@ printf '%%s\n%%s\n' %[3]s $$ > %[1]s
 	b.WriteString(oneAct)
 	b.WriteString("exec 8>&-\nwhile echo \"$M locked\"; do sleep 3 9>&- >/dev/null 2>&1; done\n")
 	closeScript(&b)
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // lockPatience is for how many seconds a taken lock is asked for again: longer than a

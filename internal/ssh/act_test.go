@@ -16,13 +16,13 @@ import (
 // act is a script of three steps, each of which takes a moment and is noted in dir when it is
 // done. TERM ends it between two of them.
 func act(dir string) host.Script {
-	return host.Script{Kind: host.Act, Text: fmt.Appendf(nil, `trap 'stop=1' TERM; trap '' PIPE; stop=
+	return host.Script{Kind: host.Act, Text: text(fmt.Sprintf(`trap 'stop=1' TERM; trap '' PIPE; stop=
 for step in 1 2 3; do
 [ -z "$stop" ] || exit 7
 echo started
 sleep 3 && echo $step >>%s/steps
 done
-`, dir)}
+`, dir)).Text}
 }
 
 // awaitSteps waits until dir has what the steps of act note, and then no more for a while.
@@ -126,7 +126,7 @@ func TestHeldSession(t *testing.T) {
 	for range 2 {
 		out, began := signalWriter()
 		holders.Go(func() {
-			script := host.Script{Kind: host.Hold, Text: []byte("echo held; sleep 600")}
+			script := host.Script{Kind: host.Hold, Text: text("echo held; sleep 600").Text}
 			if err := client.Run(ctx, script, out); !errors.Is(err, context.Canceled) {
 				t.Errorf("error %v", err)
 			}

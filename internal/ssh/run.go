@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,7 +57,7 @@ func (c *Client) runUrgent(ctx context.Context, l *link, script []byte) error {
 	l.slots.take()
 	c.counters.sessions.Add(1)
 	r := c.launch(l, ch, host.Look, nil)
-	err = c.converse(ctx, r, script)
+	err = c.converse(ctx, r, func() []byte { return script })
 	_ = r.stop(err != nil)
 	return err
 }
@@ -79,10 +80,10 @@ type running struct {
 	started chan error // answer to the exec request
 	status  chan exit  // how the shell ended; closed when the channel was
 	drained chan struct{}
-	input   chan []byte
-	given   bool         // the script was sent
-	moved   atomic.Int64 // bytes of output so far
-	busy    atomic.Int32 // copies that are inside a Write
+	input   chan func() []byte // what to write, made when it is its turn
+	given   bool               // the script was sent
+	moved   atomic.Int64       // bytes of output so far
+	busy    atomic.Int32       // copies that are inside a Write
 
 	out    *gate
 	stdout *preamble
@@ -103,7 +104,7 @@ func newRunning(l *link, ch channel, how launch, stdout io.Writer) *running {
 		started: make(chan error, 1),
 		status:  make(chan exit, 1),
 		drained: make(chan struct{}),
-		input:   make(chan []byte, 3), // password, ready word, script
+		input:   make(chan func() []byte, 3), // password, ready word, script
 		out:     newGate(stdout),
 		kept:    host.NewBounded(host.StderrLimit),
 	}
@@ -176,11 +177,14 @@ func signalNumber(name string) int {
 // feed writes to the shell's standard input what it is given and then ends it. The shell may
 // exit without having read everything; its exit status is then what counts.
 func (r *running) feed() {
+	const packet = 4 << 10 // the library keeps two buffers of the largest one that was sent
 	failed := false
-	for data := range r.input {
-		if !failed {
-			_, err := r.ch.Write(data)
-			failed = err != nil
+	for text := range r.input {
+		for piece := range slices.Chunk(text(), packet) {
+			if !failed {
+				_, err := r.ch.Write(piece)
+				failed = err != nil
+			}
 		}
 	}
 	_ = r.ch.CloseWrite()
@@ -189,30 +193,30 @@ func (r *running) feed() {
 // drain reads both outputs to their end.
 func (r *running) drain() {
 	defer close(r.drained)
-	var streams sync.WaitGroup
-	const much, little = 8 << 10, 2 << 10 // as long as the script runs, on each host
-	for _, stream := range []struct {
-		from io.Reader
-		to   io.Writer
-		size int
-	}{{r.ch, r.stdout, much}, {r.ch.Stderr(), r.prompt, little}} {
-		streams.Go(func() {
-			buffer := make([]byte, stream.size)
-			for {
-				n, err := stream.from.Read(buffer)
-				if n > 0 {
-					r.busy.Add(1)
-					_, _ = stream.to.Write(buffer[:n]) // the gate never fails and keeps the error
-					r.busy.Add(-1)
-					r.moved.Add(int64(n))
-				}
-				if err != nil {
-					return
-				}
-			}
-		})
+	much, little := 8<<10, 2<<10 // as long as the script runs, on each host
+	if r.launch.kind == host.Hold {
+		much, little = 512, 512
 	}
-	streams.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { r.pass(r.ch.Stderr(), r.prompt, make([]byte, little)) })
+	r.pass(r.ch, r.stdout, make([]byte, much))
+	beside.Wait()
+}
+
+// pass writes to one what comes from another, until it ends.
+func (r *running) pass(from io.Reader, to io.Writer, buffer []byte) {
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			r.busy.Add(1)
+			_, _ = to.Write(buffer[:n]) // the gate never fails and keeps the error
+			r.busy.Add(-1)
+			r.moved.Add(int64(n))
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // stop ends the conversation: the shell is told to end when it was cut short, and nothing more
@@ -227,13 +231,13 @@ func (r *running) stop(cutShort bool) error {
 }
 
 // converse waits for the root shell, gives it the script and waits for its end.
-func (c *Client) converse(ctx context.Context, r *running, script []byte) error {
+func (c *Client) converse(ctx context.Context, r *running, script func() []byte) error {
 	ended, err := c.awaitShell(ctx, r)
 	if err != nil {
 		close(r.input)
 		return err
 	}
-	r.input <- []byte(r.launch.ready + "\n")
+	r.input <- func() []byte { return []byte(r.launch.ready + "\n") }
 	r.input <- script
 	r.given = true
 	close(r.input)
@@ -271,7 +275,7 @@ func (c *Client) awaitShell(ctx context.Context, r *running) (*exit, error) {
 				return nil, c.refused(r, state)
 			}
 			state.asked = true
-			r.input <- []byte(c.config.SudoPassword.Reveal() + "\n")
+			r.input <- func() []byte { return []byte(c.config.SudoPassword.Reveal() + "\n") }
 		case end, ok := <-r.status:
 			c.awaitOutput(ctx, r) // for the ready line, or for what is there instead
 			switch {

@@ -59,7 +59,7 @@ func connect(t testing.TB, c Config) *Client {
 }
 
 // text is a script that only looks.
-func text(s string) host.Script { return host.Script{Text: []byte(s)} }
+func text(s string) host.Script { return host.Script{Text: func() []byte { return []byte(s) }} }
 
 // run runs a script and returns what it printed.
 func run(t testing.TB, c *Client, script string) (string, error) {

@@ -13,7 +13,7 @@ import (
 // maxShown is the size in bytes up to which a look returns a file only to show its lines.
 const maxShown = 64 << 10
 
-// Answer answers a look, as sh.ParseAnswers returns it.
+// Answer answers a look, as a sh.Watcher does.
 func (h *Host) Answer(probes []sh.Probe) *sh.Answers {
 	h.tb.Helper()
 	a := &sh.Answers{
