@@ -249,7 +249,7 @@ func (f *fleet) rehearse(ctx context.Context, b *bench, id string) error {
 
 // growth measures runs over ever more hosts.
 func (b *bench) growth() comparison {
-	const memory = 250
+	const memory = 238 // MiB, which are 250 MB
 	sizes := []int{1, 50, 100, 200, 350, 500}
 	return comparison{
 		name: "growth", repetitions: 3,
@@ -263,8 +263,8 @@ func (b *bench) growth() comparison {
 				return err
 			}
 			all := []Growth{
-				{Name: "growth-first-plan", What: "plan of bare hosts, connections between them tried"},
-				{Name: "growth-apply", What: "apply of the phases of a worker, " + hostPhases},
+				{Name: "growth-first-plan", What: "plan of bare hosts, connections between them tried", MemoryLimitMiB: memory},
+				{Name: "growth-apply", What: "apply of the phases of a worker, " + hostPhases, MemoryLimitMiB: memory},
 				{Name: "growth-plan", What: "plan of complete workers, with nothing to do", MemoryLimitMiB: memory},
 			}
 			for _, workers := range sizes {
