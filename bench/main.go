@@ -181,7 +181,7 @@ func (b *bench) keep(name string, text []byte) error {
 func (b *bench) comparisons() []comparison {
 	const few, many = 20, 50
 	return slices.Concat([]comparison{
-		b.bringUp(topology{controlPlanes: 3, workers: 2}, 0.5),
+		b.bringUp(topology{controlPlanes: 3, workers: 2}, 0.4),
 		b.bringUp(topology{controlPlanes: 1, workers: 2}, 0.8),
 		b.fromBare(topology{controlPlanes: 1, workers: 2}),
 	}, b.addWorker(), []comparison{b.distribution()},
