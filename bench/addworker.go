@@ -50,7 +50,7 @@ func (b *bench) addWorker() []comparison {
 	to := func(size int, tearDown func() error) comparison {
 		const limit, often = 1.2, 5
 		return comparison{
-			name: fmt.Sprintf("add-worker-%d", size), limit: limit, repetitions: often,
+			name: fmt.Sprintf("add-worker-%d", size), shares: "add-worker", limit: limit, repetitions: often,
 			what:      fmt.Sprintf("a bare host becomes a worker of a cluster of one control plane and %d workers, and of %d: an apply limited to it, until its node is registered; no session is opened to another worker", size, few),
 			subject:   adds(size, func() *growing { return large }),
 			yardstick: adds(few, func() *growing { return small }),

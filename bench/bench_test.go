@@ -160,11 +160,49 @@ func TestPlannedWithoutLab(t *testing.T) {
 		if r.ups != 1 {
 			t.Errorf("without %s %d labs were made", word, r.ups)
 		}
-		for _, end := range b.atEnd {
-			if err := end(); err != nil {
-				t.Error(err)
-			}
+		if err := b.end(); err != nil {
+			t.Error(err)
 		}
+	}
+}
+
+// What comparisons share is removed after the last of them that is made, whatever became of it, and not at the end
+// of the run.
+func TestSharedIsRemoved(t *testing.T) {
+	var did []string
+	b := &bench{stderr: io.Discard}
+	broken := errors.New("broken")
+	measure := func(name, shares string, makes bool, err error) comparison {
+		return comparison{name: name, shares: shares, other: func(context.Context, int, *Report) error {
+			did = append(did, name)
+			if makes {
+				b.atEnd = append(b.atEnd, func() error { did = append(did, "without "+shares); return nil })
+			}
+			return err
+		}}
+	}
+	failures := b.measureAll(t.Context(), []comparison{
+		measure("a1", "a", true, nil), measure("a2", "a", false, broken), measure("b1", "b", true, nil), measure("c", "", false, nil),
+	}, &Report{})
+	if err := errors.Join(failures...); !errors.Is(err, broken) || !strings.Contains(err.Error(), "a2 was not measured") {
+		t.Errorf("error %v", err)
+	}
+	if diff := cmp.Diff([]string{"a1", "a2", "without a", "b1", "without b", "c"}, did); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+
+	did = nil
+	cut, cancel := context.WithCancel(t.Context())
+	failures = b.measureAll(cut, []comparison{
+		{name: "a1", shares: "a", other: func(context.Context, int, *Report) error {
+			b.atEnd = append(b.atEnd, func() error { did = append(did, "without a"); return nil })
+			cancel()
+			return nil
+		}},
+		measure("a2", "a", false, nil),
+	}, &Report{})
+	if diff := cmp.Diff([]string{"without a"}, did); diff != "" || !errors.Is(errors.Join(failures...), context.Canceled) {
+		t.Errorf("of a run that was cut: %v; -want +got\n%s", failures, diff)
 	}
 }
 

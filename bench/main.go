@@ -106,20 +106,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if report.Versions, err = b.versions(ctx); err != nil {
 		return err
 	}
-	var failures []error
-	for _, c := range chosen {
-		if ctx.Err() != nil {
-			failures = append(failures, ctx.Err())
-			break
-		}
-		if err := b.measure(ctx, c, &report); err != nil {
-			// What else can be measured is worth having.
-			failures = append(failures, fmt.Errorf("%s was not measured: %w", c.name, err))
-		}
-	}
-	for _, end := range b.atEnd {
-		failures = append(failures, end())
-	}
+	failures := b.measureAll(ctx, chosen, &report)
 	report.Seconds = time.Since(started).Seconds()
 	file, err := report.write(b.logs + ".json")
 	if err != nil {
@@ -141,8 +128,35 @@ type bench struct {
 	started time.Time
 	run     lab.Runner
 	logs    string         // folder
-	atEnd   []func() error // what is left to do when all is measured
+	atEnd   []func() error // removes what comparisons share
 	stderr  io.Writer
+}
+
+// measureAll measures one after another, and returns what went wrong: what else can be measured is worth having.
+func (b *bench) measureAll(ctx context.Context, all []comparison, report *Report) (failures []error) {
+	for i, c := range all {
+		if ctx.Err() != nil {
+			failures = append(failures, ctx.Err())
+			break
+		}
+		if err := b.measure(ctx, c, report); err != nil {
+			failures = append(failures, fmt.Errorf("%s was not measured: %w", c.name, err))
+		}
+		if i+1 == len(all) || c.shares == "" || all[i+1].shares != c.shares {
+			failures = append(failures, b.end())
+		}
+	}
+	return append(failures, b.end())
+}
+
+// end removes what the comparisons so far have shared.
+func (b *bench) end() error {
+	var errs []error
+	for _, end := range b.atEnd {
+		errs = append(errs, end())
+	}
+	b.atEnd = nil
+	return errors.Join(errs...)
 }
 
 // measure adds what a comparison comes to to a report.

@@ -19,6 +19,9 @@ type comparison struct {
 	quick       bool // one that is worth its time in a quick run too
 	// other, in place of all else, measures what is no comparison of two, and adds it to the report.
 	other func(ctx context.Context, repetitions int, report *Report) error
+	// shares names what it shares with the comparisons beside it, which is removed when the last of them is made; ""
+	// for nothing. A lab of many nodes takes their disk from what comes after it, and their idle from its time.
+	shares string
 	// setUp makes what all repetitions share, and returns what removes it; nil for nothing.
 	setUp func(ctx context.Context) (tearDown func() error, err error)
 }

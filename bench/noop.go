@@ -56,10 +56,11 @@ func (b *bench) planned(hosts int, subnet string) []comparison {
 		return p.tool(ctx, id, "plan", "--phase", preparation, "--detailed-exitcode", "--stats")
 	})}
 	const floorLimit, ansibleLimit, often = 1.3, 0.02, 5
+	shared := fmt.Sprintf("plan-%d", hosts)
 	what := fmt.Sprintf("%d prepared hosts on which the phases %s have nothing to do: a plan of them", hosts, preparation)
 	return []comparison{
 		{
-			name: fmt.Sprintf("plan-%d", hosts), what: what + ", and one connection of OpenSSH a host that runs one script, all at once",
+			name: shared, shares: shared, what: what + ", and one connection of OpenSSH a host that runs one script, all at once",
 			limit: floorLimit, repetitions: often, setUp: setUp, subject: plan,
 			yardstick: contender{"ssh", timed(func(ctx context.Context, _ string) error {
 				script := p.probe()
@@ -73,7 +74,7 @@ func (b *bench) planned(hosts int, subnet string) []comparison {
 			})},
 		},
 		{
-			name: fmt.Sprintf("plan-%d-ansible", hosts), what: what + ", and a playbook of Ansible with the resources of a worker, pipelining, and as many forks as hosts",
+			name: shared + "-ansible", shares: shared, what: what + ", and a playbook of Ansible with the resources of a worker, pipelining, and as many forks as hosts",
 			limit: ansibleLimit, repetitions: 1, subject: plan,
 			yardstick: contender{"ansible", timed(func(ctx context.Context, id string) error { return p.playbook(ctx, id) })},
 			setUp: func(ctx context.Context) (func() error, error) {
@@ -90,7 +91,7 @@ func (b *bench) planned(hosts int, subnet string) []comparison {
 	}
 }
 
-// prepare makes a lab of prepared hosts, which is there until the run ends.
+// prepare makes a lab of prepared hosts, which is there until the last comparison on it is made.
 func (b *bench) prepare(ctx context.Context, spec labSpec) (*prepared, error) {
 	made, down, err := b.makeLab(ctx, spec, strings.TrimPrefix(spec.name, "bench-"))
 	if err != nil {
