@@ -11,7 +11,6 @@ import (
 	"kubewright/cluster"
 	"kubewright/internal/catalog"
 	"kubewright/internal/fault"
-	"kubewright/phases"
 )
 
 // fileDocument is the JSON form of a published file.
@@ -76,6 +75,6 @@ func filesResult(c *cluster.Cluster, arches []string) (result, error) {
 
 // takes tells whether a cluster as configured needs a file: all but the manifests of addons that it has not.
 func takes(c *cluster.Cluster, all []addons.Addon, f catalog.File) bool {
-	of := slices.DeleteFunc(slices.Clone(all), func(a addons.Addon) bool { return !slices.Contains(a.Manifests(), f.Name) })
-	return len(of) == 0 || slices.ContainsFunc(of, func(a addons.Addon) bool { return phases.Enabled(c, a.Name) })
+	enabled, some := anyEnabled(c, all, func(a addons.Addon) bool { return slices.Contains(a.Manifests(), f.Name) })
+	return enabled || !some
 }

@@ -59,14 +59,25 @@ func imagesResult(ctx context.Context, c *cluster.Cluster) (result, error) {
 
 // uses tells whether a cluster as configured has a component.
 func uses(c *cluster.Cluster, all []addons.Addon, component string) bool {
-	of := slices.DeleteFunc(slices.Clone(all), func(a addons.Addon) bool { return !slices.Contains(a.Images, component) })
+	enabled, some := anyEnabled(c, all, func(a addons.Addon) bool { return slices.Contains(a.Images, component) })
 	switch {
-	case len(of) > 0:
-		return slices.ContainsFunc(of, func(a addons.Addon) bool { return phases.Enabled(c, a.Name) })
+	case some:
+		return enabled
 	case component == "haproxy":
 		return c.LocalBalancer
 	case component == cluster.Keepalived, component == cluster.KubeVIP:
 		return c.VIP.Provider == component
 	}
 	return true
+}
+
+// anyEnabled tells whether a cluster has an addon out of those that fit, and whether there are such addons at all.
+func anyEnabled(c *cluster.Cluster, all []addons.Addon, fits func(addons.Addon) bool) (enabled, some bool) {
+	for _, a := range all {
+		if fits(a) {
+			some = true
+			enabled = enabled || phases.Enabled(c, a.Name)
+		}
+	}
+	return enabled, some
 }
